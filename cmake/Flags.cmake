@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# One interface target with the flags of everything that is built here; users of the library do not inherit it.
+add_library(sluice_flags INTERFACE)
+target_compile_options(sluice_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fno-semantic-interposition
+  $<$<CONFIG:Release>:-O3>)
+
+if(SLUICE_SANITIZE)
+  add_compile_options(-fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=${SLUICE_SANITIZE})
+endif()

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_WIRE_H_
+#define SLUICE_NIC_WIRE_H_
+
+// What a ModelNic is plugged into: one end of something that carries frames. The Nic owns its end.
+//
+//   ModelNic ─ lane 0 ─▶┐                                      lanes: one per transmit queue, so that senders
+//   never meet
+//            ─ lane 1 ─▶┤ Wire ══════ (peer: another ModelNic, another process, a kernel interface, a capture
+//            file) ◀─ Receive ┘                                      one stream of arrivals, which the Nic
+//            steers to its queues
+//
+// A wire neither looks into frames nor steers. What it cannot carry it says in WireTraits, and the Nic
+// finishes it before Transmit.
+//
+// Threads: Transmit and Reclaim, one thread at a time per lane; Receive and Arm, one at a time; all of them
+// side by side.
+//   Open, Close and Service from the control thread, Open and Close with nobody polling. link() and drops()
+//   from any thread.
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sluice/base/drop_reason.h"
+#include "sluice/base/export.h"
+#include "sluice/nic/link_state.h"
+#include "sluice/packet/burst.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+
+struct WireTraits {
+  std::string name;            // "pair", "shm /run/x.sock", "tap0"
+  uint32_t max_frame = 65535;  // bytes, Ethernet header included
+  bool carries_offloads =
+      false;  // a frame may cross with its OffloadRequest and verdicts, unfinished (memory to memory)
+  bool carries_fragments = false;  // packets of several pieces may be sent as they are
+  bool sleeps = true;              // Arm and fd work
+};
+
+struct WireOptions {
+  uint16_t lanes = 1;          // transmit queues
+  uint32_t ring = 1024;        // packets a lane holds, a power of two
+  PacketPool* pool = nullptr;  // for arrivals that the wire has to copy; outlives the wire's Close
+};
+
+class SLUICE_EXPORT Wire {
+ public:
+  virtual ~Wire() = default;
+
+  virtual const WireTraits& traits() const = 0;
+
+  virtual absl::Status Open(const WireOptions& options) = 0;
+  virtual void Close() = 0;  // frees all packets under way towards this end's own peer; harmless when closed
+
+  // Takes packets from the front of `burst`, as many as fit. Lossless: a slow peer shows as packets not
+  // taken.
+  virtual size_t Transmit(uint16_t lane, Burst& burst) = 0;
+  // Frees what has been sent on `lane`; returns how many.
+  virtual size_t Reclaim(uint16_t lane) = 0;
+
+  // Appends arrivals, in order within each lane of the peer.
+  virtual size_t Receive(Burst& burst) = 0;
+
+  // As RxQueue::Arm and fd.
+  virtual bool Arm() = 0;
+  virtual int fd() const = 0;
+
+  virtual LinkState link() const = 0;
+  virtual DropCounts drops() const = 0;  // of frames the wire itself had to drop
+
+  // A descriptor that is readable when Service has something to do (a peer came or went); -1 = never.
+  virtual int service_fd() const { return -1; }
+  virtual void Service() {}
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_WIRE_H_

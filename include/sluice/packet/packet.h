@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_PACKET_PACKET_H_
+#define SLUICE_PACKET_PACKET_H_
+
+// A frame and what is known about it. It knows no device; whoever holds the PacketPtr owns it.
+//
+//   Packet (128 B, apart from the data)          buffer (2 KiB by default, in the pool's region)
+//   ┌──────────────────────────────────┐         ┌──────────┬──────────────────────┬──────────┐
+//   │ line 0: what every hop touches   │──data──▶│ headroom │ frame ......         │ tailroom │
+//   │ line 1: layers, offload request  │         └──────────┴──────────────────────┴──────────┘
+//   └───────┬──────────────────────────┘
+//           └─next─▶ Packet ─next─▶ ...   fragments of a big frame, each a Packet of its own: pool memory, or
+//           *borrowed* memory
+//
+// Borrowed: the bytes belong to a guest or a peer and are lent until the packet is freed or calls Own().
+// Headers are copied into the head buffer before anything looks at them, so that checks are made on bytes
+// that nobody else can change.
+//
+// Invariants: head_length() <= length(); without fragments they are equal. Offsets in Layers count from
+// data(). Threads: one at a time; handing a Packet to another thread needs a queue that orders memory.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "sluice/base/clock.h"
+#include "sluice/base/counters.h"
+#include "sluice/base/export.h"
+#include "sluice/base/ids.h"
+
+namespace sluice {
+
+class Packet;
+class PacketPool;
+
+enum class ChecksumVerdict : uint8_t {
+  kUnknown,  // nobody looked, or the device cannot tell
+  kGood,
+  kBad,
+  kPartial,  // from a local sender: the L4 field holds the pseudo-header sum and is to be finished before it
+             // leaves the host
+};
+
+enum class L3Type : uint8_t { kNone, kIpv4, kIpv6, kArp, kOther };
+enum class L4Type : uint8_t { kNone, kTcp, kUdp, kIcmp, kIcmpv6, kFragment, kOther };
+enum class TunnelType : uint8_t { kNone, kVxlan, kGeneve, kGre, kNvgre, kNsh, kMpls };
+
+// Where the headers are, from data(). An absent layer has type kNone and its offset equal to the next one's.
+struct LayerOffsets {
+  uint16_t l3 = 0;
+  uint16_t l4 = 0;
+  uint16_t payload = 0;
+  L3Type l3_type = L3Type::kNone;
+  L4Type l4_type = L4Type::kNone;
+};
+
+struct Layers {
+  LayerOffsets outer;  // the only ones without a tunnel
+  LayerOffsets inner;  // inside `tunnel`
+  uint16_t inner_l2 = 0;
+  TunnelType tunnel = TunnelType::kNone;
+  uint8_t vlan_tags = 0;  // still in the frame, before l3
+};
+
+// What a sender asks the next device, or software in its place, to finish. Zero means: the frame is complete
+// as it is.
+struct OffloadRequest {
+  bool l4_checksum : 1 = false;     // fill TCP/UDP checksum of the innermost L4
+  bool l3_checksum : 1 = false;     // fill the innermost IPv4 header checksum
+  bool outer_checksum : 1 = false;  // fill outer IPv4 and, where it is not zero, outer UDP checksum
+  bool segment : 1 = false;         // cut into frames of `mss` payload bytes (TSO, USO)
+  bool insert_vlan : 1 = false;     // put Packet::vlan_tci in front of the Ethertype
+  uint16_t mss = 0;                 // of the guest, bytes of L4 payload a segment
+  uint16_t mss_override = 0;        // larger cut that the underlay allows; 0 = none
+
+  bool any() const { return l4_checksum || l3_checksum || outer_checksum || segment || insert_vlan; }
+};
+
+enum class RssType : uint8_t { kNone, kIpv4, kIpv6, kIpv4Tcp, kIpv6Tcp, kIpv4Udp, kIpv6Udp };
+
+// Who lends memory to packets.
+class SLUICE_EXPORT Lender {
+ public:
+  // Called once per loan, on the thread that frees the packet, when the bytes are no longer needed. `cookie`
+  // as it was lent.
+  virtual void Returned(uint64_t cookie) = 0;
+
+ protected:
+  ~Lender() = default;
+};
+
+// Gives a packet, its fragments, borrowed memory and charges back. See PacketPool.
+struct SLUICE_EXPORT ReturnToPool {
+  void operator()(Packet* packet) const;
+};
+using PacketPtr = std::unique_ptr<Packet, ReturnToPool>;
+
+class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
+  // Line 0, private half. First, so that one line holds all that a forwarding hop reads and writes.
+  uint8_t* data_ = nullptr;
+  uint8_t* buffer_ = nullptr;
+  PacketPool* pool_ = nullptr;
+  Packet* next_ = nullptr;
+  uint32_t length_ = 0;
+  uint32_t head_length_ = 0;
+
+ public:
+  // Line 0, public half: what is known of the frame. All zero in a fresh packet.
+  PortId ingress_port;
+  QueueId ingress_queue;
+  uint16_t vlan_tci =
+      0;  // taken out on receive when vlan_stripped, to be put in on send when offload.insert_vlan
+  bool vlan_stripped = false;
+  ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
+  ChecksumVerdict l4_checksum = ChecksumVerdict::kUnknown;
+  RssType rss_type = RssType::kNone;
+  uint32_t rss_hash = 0;  // meaningful unless rss_type is kNone
+  OffloadRequest offload;
+
+  Packet(const Packet&) = delete;
+  Packet& operator=(const Packet&) = delete;
+
+  // The frame.
+  // ------------------------------------------------------------------------------------------------------
+  uint8_t* data() { return data_; }
+  const uint8_t* data() const { return data_; }
+  uint32_t length() const { return length_; }            // whole frame in bytes, without FCS
+  uint32_t head_length() const { return head_length_; }  // of those, the ones at data()
+  size_t headroom() const { return borrows() ? 0 : static_cast<size_t>(data_ - buffer_); }
+  size_t tailroom() const { return borrows() ? 0 : buffer_size_ - headroom() - head_length_; }
+  bool contiguous() const { return next_ == nullptr; }
+  Packet* next() { return next_; }
+  const Packet* next() const { return next_; }
+
+  // Length of a frame without fragments; the caller has checked that it fits the buffer.
+  void SetLength(uint32_t bytes) { length_ = head_length_ = bytes; }
+  // Where the frame starts in the buffer; `headroom` <= buffer_size(). Keeps the lengths.
+  void SetHeadroom(size_t headroom) { data_ = buffer_ + headroom; }
+  // Opens `bytes` in front of the frame and returns the new start; bytes <= headroom(). Layer offsets are not
+  // moved.
+  uint8_t* Prepend(uint32_t bytes) {
+    data_ -= bytes;
+    head_length_ += bytes;
+    length_ += bytes;
+    return data_;
+  }
+  // Removes `bytes` from the front; bytes <= head_length(). Layer offsets are not moved.
+  void TrimFront(uint32_t bytes) {
+    data_ += bytes;
+    head_length_ -= bytes;
+    length_ -= bytes;
+  }
+
+  // Hangs `fragment`, with what hangs on it, behind the last fragment, and takes it over. Walks the chain.
+  void Append(PacketPtr fragment);
+
+  // Makes the frame of this empty packet the `bytes` at `data`, lent by `lender`. There is then no headroom
+  // or tailroom, and the bytes must not be written.
+  void BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie);
+  bool borrows() const { return (state_ & kBorrows) != 0; }
+
+  // Copies what the chain borrows into this packet's own buffers, and gives the loans back. False when a
+  // borrowed piece is longer than a buffer: the packet is then unchanged, and the caller drops it (kTooLong).
+  [[nodiscard]] bool Own();
+
+  // Copies [offset, offset + bytes) of the frame to `to`, across fragments; false when that reaches past the
+  // end.
+  [[nodiscard]] bool CopyOut(uint32_t offset, uint32_t bytes, uint8_t* to) const;
+
+  // Metadata of line 1. What was not set reads as zero, and costs no access to the line.
+  // --------------------------------
+  Layers& layers() { return layers_; }  // meaningful after Parse (parse.h)
+  const Layers& layers() const { return layers_; }
+
+  Nanoseconds timestamp() const { return (state_ & kStamped) != 0 ? timestamp_ : 0; }  // of arrival
+  void set_timestamp(Nanoseconds at) {
+    timestamp_ = at;
+    state_ |= kStamped;
+  }
+  uint32_t mark() const { return (state_ & kMarked) != 0 ? mark_ : 0; }  // given by a rule
+  void set_mark(uint32_t mark) {
+    mark_ = mark;
+    state_ |= kMarked;
+  }
+  // How many frames receive coalescing joined into this one, and the L4 payload bytes of each but the last.
+  uint16_t coalesced_segments() const { return (state_ & kCoalesced) != 0 ? coalesced_segments_ : 0; }
+  uint16_t coalesced_size() const { return (state_ & kCoalesced) != 0 ? coalesced_size_ : 0; }
+  void set_coalesced(uint16_t segments, uint16_t size) {
+    coalesced_segments_ = segments;
+    coalesced_size_ = size;
+    state_ |= kCoalesced;
+  }
+
+  PacketPool* pool() const { return pool_; }
+  OwnerId owner() const {
+    return (state_ & kCharged) != 0 ? owner_ : kNobody;
+  }  // who is charged for the buffer
+  uint8_t* buffer() { return buffer_; }
+  size_t buffer_size() const { return buffer_size_; }
+
+ private:
+  friend class PacketPool;
+  friend struct ReturnToPool;
+
+  enum State : uint8_t {
+    kBorrows = 1,    // data_ is lent: tell lender_ at the end
+    kFragments = 2,  // next_ is set
+    kCharged = 4,    // owner_ pays for the buffer
+    kStamped = 8,    // timestamp_ is meaningful; likewise the next two
+    kMarked = 16,
+    kCoalesced = 32,
+    kFree = 128,  // in the pool; set and checked in debug builds only
+  };
+
+  Packet() = default;
+
+  uint8_t state_ = 0;  // the last of line 0
+
+  // Line 1.
+  alignas(kCacheLine) Layers layers_;
+  uint32_t mark_ = 0;
+  Nanoseconds timestamp_ = 0;
+  uint16_t coalesced_segments_ = 0;
+  uint16_t coalesced_size_ = 0;
+  OwnerId owner_;
+  Lender* lender_ = nullptr;
+  uint64_t cookie_ = 0;
+  uint32_t buffer_size_ = 0;
+};
+
+static_assert(sizeof(Packet) == 2 * kCacheLine, "metadata is two cache lines");
+
+}  // namespace sluice
+
+#endif  // SLUICE_PACKET_PACKET_H_

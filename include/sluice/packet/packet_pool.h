@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_PACKET_PACKET_POOL_H_
+#define SLUICE_PACKET_PACKET_POOL_H_
+
+// A fixed number of packets with their buffers, made once, in one region that devices register once.
+//
+//   region (memfd, huge pages if free)    │ buffer 0 │ buffer 1 │ buffer 2 │ ...      2 KiB each, 2 KiB
+//   aligned metadata (private to this process)    │ Packet 0 │ Packet 1 │ Packet 2 │ ...      128 B each
+//
+// A free goes to the freeing thread's cache and from there, in batches, to the depot that all threads share:
+// a packet comes home to the pool, and so to the NUMA node, that it was made in, whichever thread frees it.
+//
+// Threads: any thread gets and frees, without registering. Cost: a burst of 32 got and freed touches one line
+// a packet; the depot
+//   is entered about once in 64 packets, without a lock.
+// Limits: free packets in the caches of other threads cannot be got by this one: make a pool larger than its
+// rings by
+//   kThreadCache packets for each thread that uses it.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "sluice/base/export.h"
+#include "sluice/base/region.h"
+#include "sluice/packet/burst.h"
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+class BudgetBook;
+
+struct PacketPoolOptions {
+  std::string name = "packets";
+  uint32_t packets = 16384;                   // how many; at least 1
+  uint32_t buffer_size = 2048;                // bytes, a power of two from 256 to 65536, headroom included
+  uint32_t headroom = 128;                    // bytes kept free in front of a fresh frame
+  HugePages huge_pages = HugePages::kPrefer;  // for the region
+  NodeId node = kUnknownNode;                 // where the region lives
+  BudgetBook* budget = nullptr;               // who is charged by Get with an owner; outlives the pool
+};
+
+class SLUICE_EXPORT PacketPool {
+ public:
+  // The most free packets that one thread keeps to itself.
+  static constexpr size_t kThreadCache = 256;
+
+  // kInvalidArgument for an option out of range, kResourceExhausted when memory is short; each says what to
+  // change.
+  static absl::StatusOr<std::unique_ptr<PacketPool>> Create(const PacketPoolOptions& options);
+
+  // Every packet must have been freed: a packet that outlives its pool is a use after free. Debug builds
+  // check.
+  ~PacketPool();
+  PacketPool(const PacketPool&) = delete;
+  PacketPool& operator=(const PacketPool&) = delete;
+
+  // Appends up to `n` (<= burst.room()) empty packets and returns how many: fewer only when the pool runs
+  // dry. Their headroom is at least PacketPoolOptions::headroom, their metadata of line 0 is zero.
+  size_t Get(Burst& burst, size_t n);
+  // The same, each buffer charged to `owner` until it is freed; fewer also when the owner's allowance does
+  // not reach.
+  size_t Get(Burst& burst, size_t n, OwnerId owner);
+  // One packet, or null when the pool is dry.
+  PacketPtr GetOne();
+
+  // Frees `n` packets of any pools, with fragments, loans and charges.
+  static void Put(Packet* const* packets, size_t n);
+
+  const PacketPoolOptions& options() const { return options_; }
+  const Region& region() const { return *region_; }
+
+  // Between buffers and packets, for devices that name a buffer by its place in the region.
+  // ---------------------------
+  uint32_t IndexOf(const Packet& packet) const;
+  Packet& At(uint32_t index);  // any state; the caller knows that it owns the packet
+  uint64_t OffsetOf(const uint8_t* data) const { return static_cast<uint64_t>(data - region_->data()); }
+
+  // Free packets now, caches included; exact when nobody gets or frees. Any thread.
+  size_t available() const;
+
+ private:
+  struct Depot;   // the shared free packets
+  struct Caches;  // one per thread slot
+
+  PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region);
+
+  const PacketPoolOptions options_;
+  const std::unique_ptr<Region> region_;
+  Packet* packets_ = nullptr;
+  std::unique_ptr<Depot> depot_;
+  std::unique_ptr<Caches> caches_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_PACKET_PACKET_POOL_H_

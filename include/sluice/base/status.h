@@ -4,8 +4,7 @@
 
 // Errors of the control path. Each says what was being done, to what, why it failed and what to do about it:
 //
-//   xdp veth0: bind: zero-copy: Operation not supported (EOPNOTSUPP); use zero_copy=prefer, or a driver with
-//   zero-copy
+//   xdp veth0: bind: zero-copy: Operation not supported (EOPNOTSUPP); use zero_copy=prefer or another driver
 //
 // The parts can be had back with ProblemOf(), so that a host can decide without reading prose.
 // The data path never makes one of these: it counts (see drop_reason.h).
@@ -20,25 +19,27 @@
 namespace sluice {
 
 struct Problem {
-  std::string device;      // "xdp veth0", "pcap in.pcap", "pool"; empty when no device is involved
-  std::string stage;       // the step that failed: "open", "bind", "register memory"
-  std::string capability;  // the option or capability asked for, when that is what was missing; may be empty
-  int error_number = 0;    // errno, or 0 when the kernel was not asked
-  std::string what;        // the failure in words; may be empty when errno says it all
-  std::string remedy;      // what the reader can do about it; never empty
+  std::string device = {};  // "xdp veth0", "pcap in.pcap", "pool"; empty when no device is involved
+  std::string stage = {};   // the step that failed: "open", "bind", "register memory"
+  std::string capability =
+      {};                   // the option or capability asked for, when that is what was missing; may be empty
+  int error_number = 0;     // errno, or 0 when the kernel was not asked
+  std::string what = {};    // the failure in words; may be empty when errno says it all
+  std::string remedy = {};  // what the reader can do about it; never empty
 };
 
-// A status that carries `problem`. The code is the caller's choice; see StatusCodeOf for the one that fits an
-// errno.
+// A status that carries `problem`. The code is the caller's choice; kOk, which is none, becomes kUnknown.
 SLUICE_EXPORT absl::Status ErrorStatus(absl::StatusCode code, const Problem& problem);
 
-// The same with the code that fits `problem.error_number` (EPERM → kPermissionDenied, EBUSY → kUnavailable,
-// ...).
+// The same with the code that fits `problem.error_number`.
 SLUICE_EXPORT absl::Status ErrorStatus(const Problem& problem);
 
+// EPERM → kPermissionDenied, EBUSY → kUnavailable, ENODEV → kNotFound, ENOMEM → kResourceExhausted,
+// EOPNOTSUPP → kUnimplemented, ...; 0 → kFailedPrecondition, for then it was not the kernel that refused.
 SLUICE_EXPORT absl::StatusCode StatusCodeOf(int error_number);
 
-// The problem that `status` was made with; nothing for a status made elsewhere.
+// The problem that `status` was made with; nothing for a status made elsewhere, or whose message was
+// rewritten.
 SLUICE_EXPORT std::optional<Problem> ProblemOf(const absl::Status& status);
 
 // "Operation not permitted (EPERM)"; thread-safe.

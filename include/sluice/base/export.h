@@ -3,6 +3,6 @@
 #define SLUICE_BASE_EXPORT_H_
 
 // Marks what libsluice.so shows to its users; everything else is hidden.
-#define SLUICE_EXPORT __attribute__((visibility("default")))
+#define SLUICE_EXPORT [[gnu::visibility("default")]]
 
 #endif  // SLUICE_BASE_EXPORT_H_

@@ -45,6 +45,13 @@ enum class L3Type : uint8_t { kNone, kIpv4, kIpv6, kArp, kOther };
 enum class L4Type : uint8_t { kNone, kTcp, kUdp, kIcmp, kIcmpv6, kFragment, kOther };
 enum class TunnelType : uint8_t { kNone, kVxlan, kGeneve, kGre, kNvgre, kNsh, kMpls };
 
+// What Parse (parse.h) made of a frame.
+enum class ParseVerdict : uint8_t {
+  kOk,
+  kTruncated,  // a header reaches past the bytes at hand
+  kMalformed,  // a length contradicts another, or the frame's
+};
+
 // Where the headers are, from data(). An absent layer has type kNone and its offset equal to the next one's.
 struct LayerOffsets {
   uint16_t l3 = 0;
@@ -59,7 +66,8 @@ struct Layers {
   LayerOffsets inner;  // inside `tunnel`
   uint16_t inner_l2 = 0;
   TunnelType tunnel = TunnelType::kNone;
-  uint8_t vlan_tags = 0;  // still in the frame, before l3
+  uint8_t vlan_tags : 6 = 0;  // still in the frame, before outer.l3
+  ParseVerdict inner_verdict : 2 = ParseVerdict::kOk;  // of the tunnel's header and what is inside
 };
 
 // What a sender asks the next device, or software in its place, to finish. Zero means: the frame is complete

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_PACKET_CHECKSUM_H_
+#define SLUICE_PACKET_CHECKSUM_H_
+
+// The Internet checksum (RFC 1071): of bytes, of a change to bytes, and of the headers of a packet.
+//
+// Values are in host order, as Be16::get gives them. Cost: the bytes are read once; nothing allocated.
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "sluice/base/export.h"
+#include "sluice/packet/headers.h"
+#include "sluice/packet/packet.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice {
+
+// Adds up pieces of any length as if they were one: a piece that starts at an odd place is swapped (RFC 1071,
+// 2 (B)).
+class SLUICE_EXPORT ChecksumSum {
+ public:
+  void Add(absl::Span<const uint8_t> bytes);
+  void Add16(uint16_t word);  // only at an even place
+  void Add32(uint32_t value) {
+    Add16(static_cast<uint16_t>(value >> 16));
+    Add16(static_cast<uint16_t>(value));
+  }
+
+  // The sum so far, folded to 16 bits: what a pseudo-header leaves in the field of a partial checksum.
+  uint16_t folded() const;
+  // Its complement: what a header holds.
+  uint16_t checksum() const { return static_cast<uint16_t>(~folded()); }
+
+ private:
+  uint64_t sum_ = 0;
+  bool odd_ = false;
+};
+
+// Of bytes that hold no checksum yet; 0 for bytes that hold a right one.
+SLUICE_EXPORT uint16_t Checksum(absl::Span<const uint8_t> bytes);
+
+// Addresses, protocol and `length` of the L4 header with payload: RFC 9293, 3.1; RFC 768; RFC 8200, 8.1.
+SLUICE_EXPORT ChecksumSum PseudoHeader(const Ipv4Header& ip, IpProtocol protocol, uint32_t length);
+SLUICE_EXPORT ChecksumSum PseudoHeader(const Ipv6Header& ip, IpProtocol protocol, uint32_t length);
+
+// The checksum after a word that it covers, at an even place, changed (RFC 1624, 3, eqn. 3). Not for a UDP
+// field of zero, which is no checksum; and a UDP result of zero is to be sent as 0xffff.
+SLUICE_EXPORT uint16_t UpdateChecksum(uint16_t checksum, uint16_t before, uint16_t after);
+SLUICE_EXPORT uint16_t UpdateChecksum32(uint16_t checksum, uint32_t before, uint32_t after);
+
+// On packets.
+// ---------------------------------------------------------------------------------------------------------
+// The packet was parsed with verdict kOk and its head holds its headers; payload may lie in fragments. Each
+// returns false, and writes nothing, when the layer named has no such checksum: not IPv4; or not TCP, UDP,
+// ICMP or ICMPv6, an IP fragment among them.
+
+SLUICE_EXPORT bool FillIpv4Checksum(Packet& packet, LayerSet which);
+// A UDP checksum that comes out as zero is written as 0xffff (RFC 768; RFC 8200, 8.1).
+SLUICE_EXPORT bool FillL4Checksum(Packet& packet, LayerSet which);
+// Writes the pseudo-header's sum into the field of TCP or UDP: the state ChecksumVerdict::kPartial, which
+// FillL4Checksum or a device finishes.
+SLUICE_EXPORT bool StartL4Checksum(Packet& packet, LayerSet which);
+
+// kGood or kBad; kUnknown where there is none to verify: no such layer, or a UDP field of zero where that is
+// allowed (IPv4 and the outer header of a tunnel; over IPv6 it is kBad otherwise).
+SLUICE_EXPORT ChecksumVerdict VerifyIpv4Checksum(const Packet& packet, LayerSet which);
+SLUICE_EXPORT ChecksumVerdict VerifyL4Checksum(const Packet& packet, LayerSet which);
+
+}  // namespace sluice
+
+#endif  // SLUICE_PACKET_CHECKSUM_H_

@@ -5,8 +5,8 @@
 // Counters of the data path: one writer each, any number of readers, no locked instruction.
 //
 //   enum class SwitchCounter { kLearned, kMoved, ... };
-//   CounterSet<SwitchCounter, 3> counters;   // one per worker: aligned so that two workers never share a
-//   line counters.Add(SwitchCounter::kLearned);
+//   CounterSet<SwitchCounter, 3> counters;  // one per worker, so aligned that two workers never share a line
+//   counters.Add(SwitchCounter::kLearned);
 //
 // A reader sees each counter whole and monotonic, but two counters not of the same instant. Totals over
 // workers are made by the reader, by adding up the sets.

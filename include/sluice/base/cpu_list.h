@@ -2,8 +2,8 @@
 #ifndef SLUICE_BASE_CPU_LIST_H_
 #define SLUICE_BASE_CPU_LIST_H_
 
-// Sets of processors in the kernel's text form: "0-3,7", "0-31:2/8" is not accepted. See cpuset(7), "List
-// format".
+// Sets of processors in the kernel's text form, as in "0-3,7". See cpuset(7), "List format"; the strides that
+// kernels take besides ("0-31:2/8") are refused, for sysfs never writes them.
 
 #include <string>
 #include <vector>

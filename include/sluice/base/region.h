@@ -16,9 +16,8 @@
 // memfd_create(2)), and Map refuses a file without that seal. A peer that may write can still punch holes;
 // plain pages then read as zero.
 //
-// Threads: any. Cost: Create takes about 0.6 ms per MiB of plain pages, Map a third of it; on the data path
-// only data()
-//   belongs.
+// Threads: any. Cost: Create takes about 0.6 ms per MiB of plain pages, Map a third of it; only data() and
+// Contains() are for the data path.
 
 #include <cstddef>
 #include <cstdint>

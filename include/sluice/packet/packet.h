@@ -12,6 +12,9 @@
 //           └─next─▶ Packet ─next─▶ ...   fragments of a big frame, each a Packet of its own: pool memory, or
 //           *borrowed* memory
 //
+// A frame of one piece is a chain of one. Each piece is a Packet: head_length() counts its own bytes, and
+// length() those from it to the end of the frame.
+//
 // Borrowed: the bytes belong to a guest or a peer and are lent until the packet is freed or calls Own().
 // Headers are copied into the head buffer before anything looks at them, so that checks are made on bytes
 // that nobody else can change.
@@ -19,6 +22,7 @@
 // Invariants: head_length() <= length(); without fragments they are equal. Offsets in Layers count from
 // data(). Threads: one at a time; handing a Packet to another thread needs a queue that orders memory.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -66,7 +70,7 @@ struct Layers {
   LayerOffsets inner;  // inside `tunnel`
   uint16_t inner_l2 = 0;
   TunnelType tunnel = TunnelType::kNone;
-  uint8_t vlan_tags : 6 = 0;  // still in the frame, before outer.l3
+  uint8_t vlan_tags : 6 = 0;                           // still in the frame, before outer.l3
   ParseVerdict inner_verdict : 2 = ParseVerdict::kOk;  // of the tunnel's header and what is inside
 };
 
@@ -104,20 +108,22 @@ struct SLUICE_EXPORT ReturnToPool {
 using PacketPtr = std::unique_ptr<Packet, ReturnToPool>;
 
 class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
-  // Line 0, private half. First, so that one line holds all that a forwarding hop reads and writes.
-  uint8_t* data_ = nullptr;
+  // Line 0 holds all that a forwarding hop reads and writes. First what the pool sets ...
   uint8_t* buffer_ = nullptr;
   PacketPool* pool_ = nullptr;
+  uint8_t* data_ = nullptr;
   Packet* next_ = nullptr;
+
+  // ... then, to the end of the line, what is zero in a fresh packet: a Get wipes it in two stores.
   uint32_t length_ = 0;
   uint32_t head_length_ = 0;
 
  public:
-  // Line 0, public half: what is known of the frame. All zero in a fresh packet.
+  // What is known of the frame.
   PortId ingress_port;
   QueueId ingress_queue;
   uint16_t vlan_tci =
-      0;  // taken out on receive when vlan_stripped, to be put in on send when offload.insert_vlan
+      0;  // taken out on receive if vlan_stripped, to be put in on send if offload.insert_vlan
   bool vlan_stripped = false;
   ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
   ChecksumVerdict l4_checksum = ChecksumVerdict::kUnknown;
@@ -135,7 +141,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   uint32_t length() const { return length_; }            // whole frame in bytes, without FCS
   uint32_t head_length() const { return head_length_; }  // of those, the ones at data()
   size_t headroom() const { return borrows() ? 0 : static_cast<size_t>(data_ - buffer_); }
-  size_t tailroom() const { return borrows() ? 0 : buffer_size_ - headroom() - head_length_; }
+  size_t tailroom() const { return borrows() ? 0 : buffer_size() - headroom() - head_length_; }
   bool contiguous() const { return next_ == nullptr; }
   Packet* next() { return next_; }
   const Packet* next() const { return next_; }
@@ -177,63 +183,80 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
 
   // Metadata of line 1. What was not set reads as zero, and costs no access to the line.
   // --------------------------------
-  Layers& layers() { return layers_; }  // meaningful after Parse (parse.h)
-  const Layers& layers() const { return layers_; }
+  Layers& layers() { return details_.layers; }  // meaningful after Parse (parse.h)
+  const Layers& layers() const { return details_.layers; }
 
-  Nanoseconds timestamp() const { return (state_ & kStamped) != 0 ? timestamp_ : 0; }  // of arrival
+  Nanoseconds timestamp() const { return (state_ & kStamped) != 0 ? details_.timestamp : 0; }  // of arrival
   void set_timestamp(Nanoseconds at) {
-    timestamp_ = at;
+    details_.timestamp = at;
     state_ |= kStamped;
   }
-  uint32_t mark() const { return (state_ & kMarked) != 0 ? mark_ : 0; }  // given by a rule
+  uint32_t mark() const { return (state_ & kMarked) != 0 ? details_.mark : 0; }  // given by a rule
   void set_mark(uint32_t mark) {
-    mark_ = mark;
+    details_.mark = mark;
     state_ |= kMarked;
   }
   // How many frames receive coalescing joined into this one, and the L4 payload bytes of each but the last.
-  uint16_t coalesced_segments() const { return (state_ & kCoalesced) != 0 ? coalesced_segments_ : 0; }
-  uint16_t coalesced_size() const { return (state_ & kCoalesced) != 0 ? coalesced_size_ : 0; }
+  uint16_t coalesced_segments() const { return (state_ & kCoalesced) != 0 ? details_.coalesced_segments : 0; }
+  uint16_t coalesced_size() const { return (state_ & kCoalesced) != 0 ? details_.coalesced_size : 0; }
   void set_coalesced(uint16_t segments, uint16_t size) {
-    coalesced_segments_ = segments;
-    coalesced_size_ = size;
+    details_.coalesced_segments = segments;
+    details_.coalesced_size = size;
     state_ |= kCoalesced;
   }
 
   PacketPool* pool() const { return pool_; }
-  OwnerId owner() const {
-    return (state_ & kCharged) != 0 ? owner_ : kNobody;
-  }  // who is charged for the buffer
+  // Who is charged for the buffer.
+  OwnerId owner() const { return (state_ & kCharged) != 0 ? details_.owner : kNobody; }
   uint8_t* buffer() { return buffer_; }
-  size_t buffer_size() const { return buffer_size_; }
+  size_t buffer_size() const { return size_t{1} << buffer_shift_; }
 
  private:
   friend class PacketPool;
-  friend struct ReturnToPool;
+  friend class PacketDepot;
+  friend class FreedPacket;
 
   enum State : uint8_t {
-    kBorrows = 1,    // data_ is lent: tell lender_ at the end
+    kBorrows = 1,    // data_ is lent: tell the lender at the end
     kFragments = 2,  // next_ is set
-    kCharged = 4,    // owner_ pays for the buffer
-    kStamped = 8,    // timestamp_ is meaningful; likewise the next two
+    kCharged = 4,    // an owner pays for the buffer
+    kStamped = 8,    // details_.timestamp is meaningful; likewise the next two
     kMarked = 16,
     kCoalesced = 32,
-    kFree = 128,  // in the pool; set and checked in debug builds only
+    kPoisoned = 64,  // filled with a pattern when it was freed; debug builds only, as is the next
+    kFree = 128,     // in the pool
   };
+  // With any of these a packet needs more than being put back.
+  static constexpr uint8_t kEncumbered = kBorrows | kFragments | kCharged;
 
-  Packet() = default;
+  Packet() {}
+  void CopyLoan();
+  void EndLoan();
 
   uint8_t state_ = 0;  // the last of line 0
 
-  // Line 1.
-  alignas(kCacheLine) Layers layers_;
-  uint32_t mark_ = 0;
-  Nanoseconds timestamp_ = 0;
-  uint16_t coalesced_segments_ = 0;
-  uint16_t coalesced_size_ = 0;
-  OwnerId owner_;
-  Lender* lender_ = nullptr;
-  uint64_t cookie_ = 0;
-  uint32_t buffer_size_ = 0;
+  // Line 1, for state_ ends line 0. A fresh packet has the last owner's leavings here: state_ says what is
+  // meaningful.
+  struct Details {
+    Layers layers;
+    uint32_t mark;
+    Nanoseconds timestamp;
+    uint16_t coalesced_segments;
+    uint16_t coalesced_size;
+    OwnerId owner;
+    Lender* lender;
+    uint64_t cookie;
+  };
+  static constexpr size_t kCompanions = sizeof(Details) / sizeof(uint32_t);
+  static_assert(sizeof(Details) == kCacheLine - 8, "fills line 1 but for the depot's last 8 bytes");
+
+  union {
+    Details details_ = {};
+    uint32_t companions_[kCompanions];  // while in the depot: indices of other free packets
+  };
+  uint8_t buffer_shift_ = 0;             // log2 of the buffer's size
+  uint8_t group_size_ = 0;               // while first of a group in the depot: packets in the group
+  std::atomic<uint32_t> depot_next_{0};  // the depot's link to the next group; nobody else ever writes it
 };
 
 static_assert(sizeof(Packet) == 2 * kCacheLine, "metadata is two cache lines");

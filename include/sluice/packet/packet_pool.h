@@ -82,16 +82,22 @@ class SLUICE_EXPORT PacketPool {
   size_t available() const;
 
  private:
-  struct Depot;   // the shared free packets
-  struct Caches;  // one per thread slot
+  struct Stock;  // the free packets: a cache for each thread, and the depot
 
-  PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region);
+  PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
+  Packet* Make(uint32_t index);
+
+  size_t Take(Packet** to, size_t n);
+  size_t TakeUncached(Packet** to, size_t n);
+  bool CollectIdleCaches();
+  void Refresh(Packet& packet) const;
+  void Store(Packet* const* packets, size_t n);
+  static void PutEncumbered(Packet* const* packets, size_t n);
 
   const PacketPoolOptions options_;
   const std::unique_ptr<Region> region_;
-  Packet* packets_ = nullptr;
-  std::unique_ptr<Depot> depot_;
-  std::unique_ptr<Caches> caches_;
+  Packet* const packets_;
+  const std::unique_ptr<Stock> stock_;
 };
 
 }  // namespace sluice

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/packet/packet.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+
+void Packet::Append(PacketPtr fragment) {
+  const uint32_t more = fragment->length_;
+  Packet* last = this;
+  last->length_ += more;
+  while (last->next_ != nullptr) {
+    last = last->next_;
+    last->length_ += more;
+  }
+  last->next_ = fragment.release();
+  last->state_ |= kFragments;
+}
+
+void Packet::BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie) {
+  data_ = data;
+  length_ = head_length_ = bytes;
+  details_.lender = &lender;
+  details_.cookie = cookie;
+  state_ |= kBorrows;
+}
+
+bool Packet::Own() {
+  for (const Packet* piece = this; piece != nullptr; piece = piece->next_) {
+    if (piece->borrows() && piece->head_length_ > piece->buffer_size()) return false;
+  }
+  for (Packet* piece = this; piece != nullptr; piece = piece->next_) {
+    if (piece->borrows()) piece->CopyLoan();
+  }
+  return true;
+}
+
+void Packet::CopyLoan() {
+  const size_t spare = buffer_size() - head_length_;
+  uint8_t* const own = buffer_ + std::min<size_t>(spare, pool_->options().headroom);
+  std::memcpy(own, data_, head_length_);
+  data_ = own;
+  EndLoan();
+}
+
+// The flag goes first: a lender may look at the packet, but must not be told twice.
+void Packet::EndLoan() {
+  state_ = static_cast<uint8_t>(state_ & ~kBorrows);
+  details_.lender->Returned(details_.cookie);
+}
+
+bool Packet::CopyOut(uint32_t offset, uint32_t bytes, uint8_t* to) const {
+  if (offset > length_ || bytes > length_ - offset) return false;
+  for (const Packet* piece = this; bytes > 0; piece = piece->next_) {
+    if (offset < piece->head_length_) {
+      const uint32_t here = std::min(bytes, piece->head_length_ - offset);
+      std::memcpy(to, piece->data_ + offset, here);
+      to += here;
+      bytes -= here;
+      offset = 0;
+    } else {
+      offset -= piece->head_length_;
+    }
+  }
+  return true;
+}
+
+}  // namespace sluice

@@ -58,8 +58,8 @@ SLUICE_EXPORT uint16_t UpdateChecksum32(uint16_t checksum, uint32_t before, uint
 SLUICE_EXPORT bool FillIpv4Checksum(Packet& packet, LayerSet which);
 // A UDP checksum that comes out as zero is written as 0xffff (RFC 768; RFC 8200, 8.1).
 SLUICE_EXPORT bool FillL4Checksum(Packet& packet, LayerSet which);
-// Writes the pseudo-header's sum into the field of TCP or UDP: the state ChecksumVerdict::kPartial, which
-// FillL4Checksum or a device finishes.
+// Writes the pseudo-header's sum into the field of TCP, UDP or ICMP: the state ChecksumVerdict::kPartial,
+// which FillL4Checksum or a device finishes.
 SLUICE_EXPORT bool StartL4Checksum(Packet& packet, LayerSet which);
 
 // kGood or kBad; kUnknown where there is none to verify: no such layer, or a UDP field of zero where that is

@@ -4,19 +4,16 @@
 
 // A port to somewhere: a network card, a kernel interface, a guest, a capture file, or the model of a card.
 //
-//   open (of the backend) ──▶ Start(queues) ──▶ rx(i), tx(i) carry traffic ──▶ Stop() ──▶ Start() again, or
-//   destroy
+//   open (of the backend) ──▶ Start(queues) ──▶ rx(i), tx(i) carry traffic ──▶ Stop() ──▶ Start again, or end
 //
 // Each backend has one header with an options struct and an open function: model_nic.h, xdp_nic.h,
 // capture_nic.h. Opening fails with stage, device, capability, errno and remedy (see status.h). A capability
 // is asked for by capabilities(), never tried out.
 //
 // Threads: the control calls below, one thread at a time per Nic, also while other threads poll its queues,
-// except where said.
-//   link(), stats() and modes() from any thread.
+//   except where said. link(), drops() and modes() from any thread.
 // Invariants (each backend passes tests/nic/conformance): packets sent and refused add up; Stop returns every
-// packet to its pool;
-//   Start/Stop leaves no descriptor, mapping, affinity, signal mask or output behind.
+//   packet to its pool; Start and Stop leave no descriptor, mapping, affinity, signal mask or output behind.
 
 #include <cstdint>
 #include <string>
@@ -75,6 +72,7 @@ struct QueueOptions {
   uint32_t tx_ring = 1024;     // likewise
   PacketPool* pool = nullptr;  // where received packets come from; outlives the Nic. Required
   OwnerId owner = kNobody;     // who is charged for buffers that arrive here
+  PortId port;                 // what arrivals carry in Packet::ingress_port
 };
 
 struct NicEvent {
@@ -108,7 +106,9 @@ class SLUICE_EXPORT Nic {
   virtual uint16_t rx_count() const = 0;  // 0 when stopped
   virtual uint16_t tx_count() const = 0;
 
-  // Steering of arrivals, while running. All or nothing; kUnimplemented names the capability that is missing.
+  // Steering of arrivals, while running, until Stop. A rule holds for all that is received by calls that
+  // start after it was installed. All or nothing; kUnimplemented names the capability that is missing,
+  // kNotFound an id that is not, or no longer, in force: ids are not used again.
   virtual absl::StatusOr<RuleId> InstallRule(const Rule& rule) = 0;
   virtual absl::Status UpdateRule(RuleId id, const RuleActions& actions) = 0;
   virtual absl::Status RemoveRule(RuleId id) = 0;
@@ -120,7 +120,7 @@ class SLUICE_EXPORT Nic {
   // Sum over the queues, and what was dropped before any queue.
   virtual DropCounts drops() const = 0;
 
-  // Readable (EPOLLIN) when TakeEvents has something; -1 when this Nic never has any.
+  // Readable (EPOLLIN) when TakeEvents may have something; -1 when stopped, or when this Nic never has any.
   virtual int event_fd() const = 0;
   virtual std::vector<NicEvent> TakeEvents() = 0;
 };

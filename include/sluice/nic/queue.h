@@ -13,9 +13,9 @@
 // forwarding; use a queue when you are the forwarding.
 //
 // Threads: one thread at a time per queue, not always the same one. Queues of one Nic share no line that
-// either writes per packet. Cost: one indirect call per burst. Nothing here allocates, locks, logs, or enters
-// the kernel but for the doorbell where a
-//   device needs one.
+//   either writes per packet.
+// Cost: one indirect call per burst. Nothing here allocates, locks, logs, or enters the kernel but for the
+//   doorbell where a device needs one.
 // Loss: what is dropped inside is in stats().drops under its reason; received + drops = what the wire gave.
 
 #include <cstddef>

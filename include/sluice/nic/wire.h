@@ -4,19 +4,17 @@
 
 // What a ModelNic is plugged into: one end of something that carries frames. The Nic owns its end.
 //
-//   ModelNic ─ lane 0 ─▶┐                                      lanes: one per transmit queue, so that senders
-//   never meet
-//            ─ lane 1 ─▶┤ Wire ══════ (peer: another ModelNic, another process, a kernel interface, a capture
-//            file) ◀─ Receive ┘                                      one stream of arrivals, which the Nic
-//            steers to its queues
+//   ModelNic ─ lane 0 ─▶┐                  a lane for each transmit queue, so that senders never meet
+//            ─ lane 1 ─▶┤ Wire ═════ peer: another ModelNic, a process, a kernel interface, a capture file
+//            ◀─ Receive ┘                  one stream of arrivals, which the Nic steers to its queues
 //
 // A wire neither looks into frames nor steers. What it cannot carry it says in WireTraits, and the Nic
 // finishes it before Transmit.
 //
 // Threads: Transmit and Reclaim, one thread at a time per lane; Receive and Arm, one at a time; all of them
-// side by side.
-//   Open, Close and Service from the control thread, Open and Close with nobody polling. link() and drops()
-//   from any thread.
+//   side by side, and beside whatever the peer does, its Close included. Open, Close and Service from the
+//   control thread, Open and Close with nobody polling this end. link() and drops() from any thread.
+// Accounts: frames transmitted = received by the peer + drops() of both ends + under way.
 
 #include <cstdint>
 #include <string>
@@ -32,10 +30,9 @@
 namespace sluice {
 
 struct WireTraits {
-  std::string name;            // "pair", "shm /run/x.sock", "tap0"
-  uint32_t max_frame = 65535;  // bytes, Ethernet header included
-  bool carries_offloads =
-      false;  // a frame may cross with its OffloadRequest and verdicts, unfinished (memory to memory)
+  std::string name;                // "pair", "shm /run/x.sock", "tap0"
+  uint32_t max_frame = 65535;      // bytes, Ethernet header included
+  bool carries_offloads = false;   // a frame may cross unfinished, with its OffloadRequest: memory to memory
   bool carries_fragments = false;  // packets of several pieces may be sent as they are
   bool sleeps = true;              // Arm and fd work
 };
@@ -53,15 +50,18 @@ class SLUICE_EXPORT Wire {
   virtual const WireTraits& traits() const = 0;
 
   virtual absl::Status Open(const WireOptions& options) = 0;
-  virtual void Close() = 0;  // frees all packets under way towards this end's own peer; harmless when closed
+  // Gives back every packet that this end still owns or has not received (kStopped), and every descriptor.
+  // What the peer has been given already, it may still deliver. Harmless when closed.
+  virtual void Close() = 0;
 
-  // Takes packets from the front of `burst`, as many as fit. Lossless: a slow peer shows as packets not
-  // taken.
+  // Takes packets from the front of `burst`, as many as fit: a slow peer shows as packets not taken. Takes
+  // none while the link is down; the Nic then drops them (kLinkDown).
   virtual size_t Transmit(uint16_t lane, Burst& burst) = 0;
   // Frees what has been sent on `lane`; returns how many.
   virtual size_t Reclaim(uint16_t lane) = 0;
 
-  // Appends arrivals, in order within each lane of the peer.
+  // Appends arrivals, in order within each lane of the peer. They may carry what an earlier hop knew of them:
+  // the Nic wipes it.
   virtual size_t Receive(Burst& burst) = 0;
 
   // As RxQueue::Arm and fd.
@@ -71,7 +71,8 @@ class SLUICE_EXPORT Wire {
   virtual LinkState link() const = 0;
   virtual DropCounts drops() const = 0;  // of frames the wire itself had to drop
 
-  // A descriptor that is readable when Service has something to do (a peer came or went); -1 = never.
+  // A descriptor, while open, that is readable when Service has something to do, or when link() may have
+  // changed; -1 = never.
   virtual int service_fd() const { return -1; }
   virtual void Service() {}
 };

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_FAULTY_WIRE_H_
+#define SLUICE_NIC_FAULTY_WIRE_H_
+
+// A wire with something wrong with it, for tests and rehearsals: wraps any other wire and loses, repeats,
+// delays or re-orders its frames, by script or by chance, and takes its link down at given times.
+//
+//   auto [a, b] = MakeWirePair();
+//   auto bad = MakeFaultyWire(std::move(a), {.transmit = {.lose = {3}, .duplicate_chance = 0.01}, .clock =
+//   &clock});
+//
+// Accounts, at any moment, for each direction: injected + duplicated = delivered + lost + held. Lost frames
+// are in
+//   drops() as kFault, those of a link that is down as kLinkDown.
+// Held: delayed frames move on when this end is next polled (Transmit or Reclaim on their lane, Receive, Arm)
+// after their
+//   time. While it holds frames it takes no more than the ring's number, so that a slow completion fills the
+//   ring as it would on a card. While arrivals are held, Arm answers false: nothing would wake for a virtual
+//   clock.
+// Chance: the same seed and the same frames give the same faults, lane by lane.
+// Cost: no object of the data path: a few ns a frame.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "sluice/base/clock.h"
+#include "sluice/base/export.h"
+#include "sluice/nic/wire.h"
+
+namespace sluice {
+
+// What befalls the frames of one direction. A frame suffers the first that applies, from the top.
+struct FaultPlan {
+  // By number, from 1, in the order of each lane (of Receive: in the order of arrival).
+  std::vector<uint64_t> lose;
+  std::vector<uint64_t> duplicate;
+  std::vector<uint64_t> reorder;
+  std::vector<uint64_t> delay;
+
+  // By chance, 0 to 1.
+  double lose_chance = 0;
+  double duplicate_chance = 0;  // of a copy, made in the pool of WireOptions and sent right behind
+  double reorder_chance = 0;
+  double delay_chance = 0;
+
+  uint32_t reorder_by = 3;  // frames that overtake it; if fewer follow, it stays held
+  absl::Duration delay_time = absl::Microseconds(50);  // on the Clock
+};
+
+struct LinkOutage {
+  Nanoseconds from = 0;  // on the Clock
+  Nanoseconds to = 0;    // up again; exclusive
+};
+
+struct FaultyWireOptions {
+  FaultPlan transmit;
+  FaultPlan receive;
+  std::vector<LinkOutage> outages;
+  uint64_t seed = 1;
+  const Clock* clock = nullptr;  // outlives the wire. Null = Clock::Monotonic()
+};
+
+struct FaultCounts {
+  uint64_t injected = 0;    // frames that came in
+  uint64_t delivered = 0;   // frames that went on, copies included
+  uint64_t lost = 0;        // by fault or outage, or held when the wire was closed
+  uint64_t duplicated = 0;  // copies made
+  uint64_t reordered = 0;   // of those that went on or are held
+  uint64_t delayed = 0;     // likewise
+  uint64_t held = 0;        // in here now
+};
+
+class SLUICE_EXPORT FaultyWire : public Wire {
+ public:
+  // Exact while nobody polls; any thread.
+  virtual FaultCounts transmit_counts() const = 0;
+  virtual FaultCounts receive_counts() const = 0;
+};
+
+SLUICE_EXPORT std::unique_ptr<FaultyWire> MakeFaultyWire(std::unique_ptr<Wire> inner,
+                                                         const FaultyWireOptions& options);
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_FAULTY_WIRE_H_

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_MODEL_NIC_H_
+#define SLUICE_NIC_MODEL_NIC_H_
+
+// The reference: a network card in software that does what good hardware does, and as little as poor hardware
+// does when told to. What a real backend should do in some case is what this one does.
+//
+//              ┌───────────────────────────── ModelNic ─────────────────────────────┐
+//              │ strip VLAN ▶ parse ▶ checksum verdicts ▶ rules ▶ RSS ▶ ring 0, 1 .. │▶ rx(0), rx(1) ...
+//   Wire ══════│                                                                    │
+//              │ lane per queue ◀── VLAN in, checksums, one piece ◀─── as asked ──── │◀ tx(0), tx(1) ...
+//              └────────────────────────────────────────────────────────────────────┘
+//
+//   auto [here, there] = MakeWirePair();
+//   auto nic = ModelNic::Open({.name = "left"}, std::move(here));
+//   absl::Status started = (*nic)->Start({.rx_queues = 4, .pool = &pool});
+//
+// Use it in tests, in programs that have no hardware, over a TAP or shared-memory wire, and to see what a
+// missing capability does to a program (ModelHardware). Do not use it where AF_XDP reaches the same
+// interface.
+//
+// Receive: with one queue and nothing asked of the frames, packets go from the wire straight into the burst:
+//   nothing is parsed, and what is not received waits on the wire. With several, whoever polls takes a burst
+//   off the wire for all, one poller at a time, puts each packet on its queue's ring and takes its own from
+//   there; the others do not wait for it. A flow keeps its order. A poller that is suspended in the middle of
+//   that holds up the other queues until it runs again.
+// A full ring: drops for that queue (kReceiveRingFull), as a card does; see ModelNicOptions::lossless.
+// Budget: with QueueOptions.owner, and a pool with a BudgetBook, each packet is charged to that owner when it
+// is
+//   received, in place of whoever was charged before. What the allowance does not cover waits on the ring;
+//   when that is full too, arrivals are dropped as kOverBudget. Other Nics see nothing of it.
+// Send: a request that this card cannot do (send_l4_checksum off, say), or that the wire cannot carry, is
+// finished
+//   in software before Transmit, with the same bytes. What nothing here can finish, such as segmenting, is
+//   dropped as kUnsupportedOffload. A packet carried unfinished arrives as kPartial, and one to be segmented
+//   as coalesced.
+// Rules and RSS: a change becomes visible between two packets, whole, without a lock; traffic does not wait
+// for it. Threads, failures: as nic.h. Cost: README, "Speed".
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/base/clock.h"
+#include "sluice/base/export.h"
+#include "sluice/nic/nic.h"
+#include "sluice/nic/wire.h"
+
+namespace sluice {
+
+// What the card is able to do: good hardware unless fields are taken back. Each shows in Capabilities.
+struct ModelHardware {
+  uint16_t max_rx_queues = 64;  // at least 1, as are the next two
+  uint16_t max_tx_queues = 64;
+  uint32_t max_ring_size = 32768;  // a power of two
+  uint32_t max_frame = 65535;      // bytes, Ethernet header included; the wire may lower it
+  uint32_t max_rules = 1024;
+  uint32_t rss_table_size = 128;  // a power of two; 0 = no RSS: what no rule sends elsewhere goes to queue 0
+  bool rss_update = true;         // false: SetRss is refused, and the table of Start stays
+  bool rule_update = true;  // false: UpdateRule is refused; install the new rule above, then remove the old
+  bool match_destination = true;  // kinds of match; the others are refused
+  bool match_vlan = true;
+  bool match_flow = true;
+  bool vlan_strip = true;
+  bool vlan_insert = true;
+  bool receive_checksums = true;
+  bool send_checksums = true;
+  bool fragments = true;
+  bool timestamps = true;
+
+  // The least that can be called a card: one queue, no rules, and everything finished in software.
+  static constexpr ModelHardware Poor() {
+    return {.max_rx_queues = 1,
+            .max_tx_queues = 1,
+            .max_ring_size = 64,
+            .max_frame = 1514,
+            .max_rules = 0,
+            .rss_table_size = 0,
+            .rss_update = false,
+            .rule_update = false,
+            .match_destination = false,
+            .match_vlan = false,
+            .match_flow = false,
+            .vlan_strip = false,
+            .vlan_insert = false,
+            .receive_checksums = false,
+            .send_checksums = false,
+            .fragments = false,
+            .timestamps = false};
+  }
+};
+
+// Hardware may apply what is written to its tables late. Each change of rules or RSS takes effect when both
+// have passed since the call that made it: that many arrivals, and that much of the Clock.
+struct TableWriteDelay {
+  uint32_t arrivals = 0;
+  absl::Duration time;
+};
+
+struct ModelNicOptions {
+  std::string name = "model";
+  MacAddress mac;              // as told to others; arrivals are not compared with it
+  NodeId node = kUnknownNode;  // as told to others
+  ModelHardware hardware;
+  const Clock* clock = nullptr;  // of stamps and delays; outlives the Nic. Null = Clock::Monotonic()
+
+  // What is asked of arrivals. Each costs a look into every frame, and is refused when the hardware lacks it.
+  bool strip_vlan = false;          // the outermost tag goes to Packet::vlan_tci
+  bool verify_checksums = false;    // verdicts in Packet::l3_checksum and l4_checksum
+  bool drop_bad_checksums = false;  // count and drop frames whose verdict is bad (kBadChecksum)
+  bool stamp = false;               // time of arrival in Packet::timestamp(), one reading a burst
+
+  // When a receive ring is full, stop taking from the wire rather than drop: every queue then waits for the
+  // slowest.
+  bool lossless = false;
+
+  TableWriteDelay table_write_delay;
+};
+
+class SLUICE_EXPORT ModelNic : public Nic {
+ public:
+  // Takes over its end of the wire, which Start opens. kInvalidArgument for an option out of range;
+  // kUnimplemented, with its name, for what the hardware lacks.
+  static absl::StatusOr<std::unique_ptr<ModelNic>> Open(const ModelNicOptions& options,
+                                                        std::unique_ptr<Wire> wire);
+
+  virtual Wire& wire() = 0;
+
+  // Which RssConfig steers arrivals now: behind the last SetRss while the table write is on its way. 0
+  // without RSS.
+  virtual uint64_t rss_generation() const = 0;  // any thread
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_MODEL_NIC_H_

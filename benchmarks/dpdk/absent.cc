@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "benchmarks/dpdk/peers.h"
+
+namespace sluice::bench::dpdk {
+namespace {
+
+absl::Status Absent() { return absl::UnavailableError("the peer is DPDK: install libdpdk-dev"); }
+
+}  // namespace
+
+absl::StatusOr<Sampler> MempoolGetPut() { return Absent(); }
+absl::StatusOr<Sampler> MbufAllocFree() { return Absent(); }
+absl::StatusOr<Sampler> RingPortIo() { return Absent(); }
+absl::StatusOr<Sampler> NullPortIo() { return Absent(); }
+
+}  // namespace sluice::bench::dpdk

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "benchmarks/dpdk/eal.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+
+#include "absl/strings/str_cat.h"
+#include "benchmarks/machine.h"
+
+namespace sluice::bench::dpdk {
+
+absl::Status EalError(const std::string& what) {
+  return absl::InternalError(absl::StrCat("DPDK: ", what, ": ", rte_strerror(rte_errno)));
+}
+
+absl::Status StartEal(int cpu, const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {
+      "sluice_bench", "--no-pci", "--no-telemetry",        "-m",
+      "256",          "--lcores", absl::StrCat("0@", cpu), "--log-level=*:error"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) return EalError("rte_eal_init");
+  return absl::OkStatus();
+}
+
+absl::Status StartEalBesideOurs() {
+  static const absl::Status started = [] {
+    constexpr size_t kPagesForBoth = 256;
+    if (FreeHugePages() >= kPagesForBoth) return StartEal(MeasuringCpu(), {"--in-memory"});
+    return StartEal(MeasuringCpu(), {"--no-huge", "--no-shconf"});
+  }();
+  return started;
+}
+
+absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count) {
+  rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), count, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                              static_cast<int>(rte_socket_id()));
+  if (pool == nullptr) return EalError("rte_pktmbuf_pool_create");
+  return pool;
+}
+
+absl::Status StartPort(uint16_t id, rte_mempool* buffers) {
+  constexpr uint16_t kDescriptors = 1024;
+  const rte_eth_conf plain{};
+  const unsigned socket = rte_socket_id();
+  if (rte_eth_dev_configure(id, 1, 1, &plain) != 0) return EalError("rte_eth_dev_configure");
+  if (rte_eth_rx_queue_setup(id, 0, kDescriptors, socket, nullptr, buffers) != 0) return EalError("rx queue");
+  if (rte_eth_tx_queue_setup(id, 0, kDescriptors, socket, nullptr) != 0) return EalError("tx queue");
+  if (rte_eth_dev_start(id) != 0) return EalError("rte_eth_dev_start");
+  return absl::OkStatus();
+}
+
+}  // namespace sluice::bench::dpdk

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_BENCHMARKS_DPDK_PEERS_H_
+#define SLUICE_BENCHMARKS_DPDK_PEERS_H_
+
+// DPDK's side of the pairs that run in this process: one lcore, huge pages where ours has them too. Where the
+// build found no DPDK each of these answers kUnavailable with the package (absent.cc).
+
+#include "absl/status/statusor.h"
+#include "benchmarks/paired.h"
+
+namespace sluice::bench::dpdk {
+
+inline constexpr size_t kBurst = 32;
+
+absl::StatusOr<Sampler> MempoolGetPut();  // 32 objects at a time out of the lcore's cache of 256
+absl::StatusOr<Sampler> MbufAllocFree();  // 32 mbufs at a time, reset as a driver needs them
+absl::StatusOr<Sampler>
+RingPortIo();  // 512 packets around a net_ring port: rte_eth_rx_burst, rte_eth_tx_burst
+absl::StatusOr<Sampler> NullPortIo();  // net_null: a mbuf of 64 bytes made and freed per packet
+
+}  // namespace sluice::bench::dpdk
+
+#endif  // SLUICE_BENCHMARKS_DPDK_PEERS_H_

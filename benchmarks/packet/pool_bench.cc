@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Buffers out of a pool and back, 32 at a time, as every received and freed burst needs them.
+
+#include <memory>
+
+#include "benchmarks/dpdk/peers.h"
+#include "benchmarks/paired.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice::bench {
+namespace {
+
+absl::StatusOr<Sampler> GetPut() {
+  absl::StatusOr<std::unique_ptr<PacketPool>> made = PacketPool::Create({});
+  if (!made.ok()) return made.status();
+  return NanosecondsPer([pool = std::shared_ptr<PacketPool>(*std::move(made))](size_t n) {
+    Burst burst;
+    for (size_t done = 0; done < n; done += dpdk::kBurst) {
+      pool->Get(burst, dpdk::kBurst);
+      MustBeInMemory(&burst);
+      burst.Clear();
+    }
+  });
+}
+
+// `peer` last: making both sides is slow, and ours may fail first.
+absl::StatusOr<Pair> Against(absl::StatusOr<Sampler> (*peer)()) {
+  absl::StatusOr<Sampler> ours = GetPut();
+  if (!ours.ok()) return ours.status();
+  return Pair{.ours = *std::move(ours), .peer = peer()};
+}
+
+// A mempool's object is bare; our packet is ready to be filled.
+const Registration get_put({.work = "packet/pool/get_put",
+                            .peer = "rte_mempool",
+                            .peer_mode = "cache 256, bulk 32",
+                            .goal = 0.5,
+                            .open = [] { return Against(dpdk::MempoolGetPut); }});
+
+const Registration alloc_free({.work = "packet/pool/alloc_free",
+                               .peer = "rte_pktmbuf",
+                               .peer_mode = "alloc_bulk + free_bulk, 32",
+                               .goal = 4,
+                               .open = [] { return Against(dpdk::MbufAllocFree); }});
+
+}  // namespace
+}  // namespace sluice::bench

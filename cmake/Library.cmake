@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # libsluice: every lib/<layer>/**.cc. The objects are also a static archive for the tests, which reach private headers.
 file(GLOB_RECURSE SLUICE_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/*.cc)
+if(NOT (LIBXDP_FOUND AND LIBBPF_FOUND))
+  # The queue plan is plain arithmetic, with tests that run anywhere.
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
+  list(APPEND SLUICE_SOURCES ${PROJECT_SOURCE_DIR}/lib/nic/xdp/queue_plan.cc)
+endif()
 file(GLOB_RECURSE SLUICE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/sluice/*.h)
 
 add_library(sluice_objects OBJECT ${SLUICE_SOURCES})

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_XDP_TX_INTERNAL_H_
+#define SLUICE_NIC_XDP_TX_INTERNAL_H_
+
+// Transmit side of a port.
+//
+//   Burst ──Send──▶ transmit ring ──doorbell──▶ kernel ──▶ completion ring ──Reap──▶ pool
+//
+// At most a ring's length of packets is under way, so that there is always room for their completions.
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+
+#include "nic/xdp/held_packets_internal.h"
+#include "nic/xdp/link_internal.h"
+#include "nic/xdp/socket_internal.h"
+#include "sluice/base/counters.h"
+#include "sluice/nic/queue.h"
+
+namespace sluice {
+
+// Lives as long as its Nic, for its statistics go on; a socket comes with Start and goes with Stop.
+class XdpTxQueue final : public TxQueue {
+ public:
+  XdpTxQueue(QueueId id, XdpLink& link) : id_(id), link_(link) {}
+
+  void Attach(XdpSocket& socket, const QueueOptions& options, uint32_t max_frame);
+  // Waits a little for what is under way; what is left unsent counts as stopped. The kernel still holds
+  // packets until the socket is closed.
+  void Detach();
+  // After that.
+  void ReturnPackets() { held_.reset(); }
+
+  size_t Send(Burst& burst) override;
+  size_t Reclaim() override;
+  QueueId id() const override { return id_; }
+  QueueStats stats() const override;
+
+  uint64_t copies() const { return copies_.value(); }
+
+ private:
+  size_t SendNowhere(Burst& burst);
+  Packet* Prepare(Packet* packet);
+  Packet* CopyToPool(Packet* packet);
+  Packet* Drop(Packet* packet, DropReason reason);
+  uint64_t Stage(Packet* const* packets, uint32_t count);
+  void RingDoorbell();
+  size_t Reap();
+  void Account(uint64_t packets, uint64_t bytes);
+
+  const QueueId id_;
+  XdpLink& link_;
+  XdpSocket* socket_ = nullptr;
+  std::optional<HeldPackets> held_;
+  uint32_t ring_ = 0;
+  uint32_t max_frame_ = 0;
+  uint64_t lost_counted_ = 0;  // of the socket's lost frames, those already in drops_
+  uint64_t debt_ = 0;  // frames in drops_ that were counted as sent before: taken off the next ones sent
+
+  alignas(kCacheLine) Counter packets_;
+  Counter bytes_;
+  Counter copies_;
+  DropCounters drops_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_XDP_TX_INTERNAL_H_

@@ -20,6 +20,7 @@ inline uint64_t PrintedSeed() {
   const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
   const std::string test = Catch::getResultCapture().getCurrentTestName();
   std::printf("SLUICE_TEST_SEED=%llu: %s\n", static_cast<unsigned long long>(seed), test.c_str());
+  std::fflush(stdout);  // before a fork of the test could print it again
   return seed;
 }
 

@@ -188,10 +188,14 @@ absl::StatusOr<Parts> Make(const RegionOptions& options, size_t page_size, unsig
   return Parts{std::move(fd), std::move(mapping), page_size};
 }
 
-std::string FreeHugePages() {
-  std::ifstream file("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-  std::string count;
-  return file >> count ? count : "none";
+// Free pages less those promised to mappings that have not touched them yet.
+int64_t FreeHugePages() {
+  const auto read = [](const char* file) {
+    int64_t pages = 0;
+    std::ifstream(absl::StrCat("/sys/kernel/mm/hugepages/hugepages-2048kB/", file)) >> pages;
+    return pages;
+  };
+  return read("free_hugepages") - read("resv_hugepages");
 }
 
 absl::Status HugePagesMissing(const RegionOptions& options, const absl::Status& why) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a region does with huge pages, which only root can make free, and against peers of another user.
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -22,46 +23,65 @@ constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = 2 << 20;
 constexpr uid_t kNobodyUser = 65534;
 
-// Gives the machine as many huge pages as asked, and what it had before when this goes away.
-class HugePagePool {
- public:
-  explicit HugePagePool(size_t pages) : before_(Read()) { Write(pages); }
-  ~HugePagePool() { Write(before_); }
+size_t HugePageCount(const char* file) {
+  size_t pages = 0;
+  std::ifstream(absl::StrCat("/sys/kernel/mm/hugepages/hugepages-2048kB/", file)) >> pages;
+  return pages;
+}
 
-  static size_t Free() { return ReadFrom("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"); }
+size_t FreeHugePages() { return HugePageCount("free_hugepages") - HugePageCount("resv_hugepages"); }
+
+// Adds huge pages to those that the machine has, for others may be using them, and takes as many away again.
+class MoreHugePages {
+ public:
+  explicit MoreHugePages(size_t pages) : pages_(pages) { Set(HugePageCount("nr_hugepages") + pages_); }
+  ~MoreHugePages() { Set(HugePageCount("nr_hugepages") - pages_); }
 
  private:
-  static constexpr const char* kFile = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-
-  static size_t ReadFrom(const char* path) {
-    size_t pages = 0;
-    std::ifstream(path) >> pages;
-    return pages;
+  static void Set(size_t pages) {
+    std::ofstream("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages") << pages;
   }
-  static size_t Read() { return ReadFrom(kFile); }
-  static void Write(size_t pages) { std::ofstream(kFile) << pages; }
 
-  const size_t before_;
+  const size_t pages_;
+};
+
+// Leaves `rest` huge pages for others to take: the kernel promises all the rest to a mapping that nobody touches.
+class FewHugePages {
+ public:
+  explicit FewHugePages(size_t rest) : length_((FreeHugePages() - rest) * kHugePage) {
+    if (length_ == 0) return;
+    address_ =
+        mmap(nullptr, length_, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+  }
+  ~FewHugePages() {
+    if (length_ != 0) munmap(address_, length_);
+  }
+
+ private:
+  const size_t length_;
+  void* address_ = MAP_FAILED;
 };
 
 TEST_CASE("huge pages are used where enough are free, and given back") {
-  const HugePagePool pool(4);
-  REQUIRE(HugePagePool::Free() == 4);
+  const MoreHugePages more(4);
+  const size_t before = FreeHugePages();
+  REQUIRE(before >= 4);
   for (const HugePages mode : {HugePages::kPrefer, HugePages::kRequire}) {
     const std::unique_ptr<Region> region =
         Region::Create({.bytes = 3 * kHugePage + 1, .huge_pages = mode}).value();
     CHECK(region->page_size() == kHugePage);
     CHECK(region->size() == 4 * kHugePage);
-    CHECK(HugePagePool::Free() == 0);
+    CHECK(FreeHugePages() == before - 4);
     region->bytes().back() = 1;
     const std::unique_ptr<Region> peer = Region::Map(region->fd(), 3 * kHugePage + 1, true).value();
     CHECK(peer->page_size() == kHugePage);
   }
-  CHECK(HugePagePool::Free() == 4);
+  CHECK(FreeHugePages() == before);
 }
 
 TEST_CASE("too few huge pages are refused when required, and replaced by plain ones when preferred") {
-  const HugePagePool pool(2);
+  const MoreHugePages more(2);
+  const FewHugePages few(2);
   const RegionOptions options{.bytes = 3 * kHugePage, .huge_pages = HugePages::kRequire};
   const absl::Status status = Region::Create(options).status();
   CHECK(status.code() == absl::StatusCode::kResourceExhausted);
@@ -70,18 +90,18 @@ TEST_CASE("too few huge pages are refused when required, and replaced by plain o
   CHECK_THAT(std::string(status.message()), Catch::Contains("vm.nr_hugepages"));
 
   CHECK(Region::Create({.bytes = 3 * kHugePage}).value()->page_size() == kPage);
-  CHECK(HugePagePool::Free() == 2);
+  CHECK(FreeHugePages() == 2);
 }
 
 TEST_CASE("a region smaller than a huge page takes one only when required") {
-  const HugePagePool pool(1);
+  const MoreHugePages more(1);
   CHECK(Region::Create({.bytes = kPage}).value()->page_size() == kPage);
   CHECK(Region::Create({.bytes = kPage, .huge_pages = HugePages::kRequire}).value()->page_size() ==
         kHugePage);
 }
 
 TEST_CASE("huge pages are placed on a node as plain ones are") {
-  const HugePagePool pool(1);
+  const MoreHugePages more(1);
   const RegionOptions options{.bytes = kHugePage, .huge_pages = HugePages::kRequire, .node = NodeId(0)};
   CHECK(Region::Create(options).value()->node() == NodeId(0));
 }

@@ -25,7 +25,7 @@ using Bytes = std::vector<uint8_t>;
 struct FrameSpec {
   std::string source_mac = "02:00:00:00:00:01";
   std::string destination_mac = "02:00:00:00:00:02";
-  std::vector<uint16_t> vlans;                   // TCIs, outermost first
+  std::vector<uint16_t> vlans = {};              // TCIs, outermost first
   Ethertype outer_vlan_type = Ethertype::kVlan;  // of the first tag when there are several
 
   std::string source = "10.0.0.1";  // with a colon: IPv6; both of one family
@@ -34,13 +34,13 @@ struct FrameSpec {
   uint8_t dscp_ecn = 0;
   uint16_t ip_id = 0;
   uint16_t flags_offset = 0;  // of IPv4, as Ipv4Header::flags_offset
-  Bytes ip_options;           // of IPv4, a multiple of 4
+  Bytes ip_options = {};      // of IPv4, a multiple of 4
   // IPv6 extension headers, each with its own protocol number; the builder fills the next-header fields.
   struct Extension {
     IpProtocol protocol;
     Bytes bytes;  // first byte is overwritten
   };
-  std::vector<Extension> extensions;
+  std::vector<Extension> extensions = {};
 
   uint16_t source_port = 1000;
   uint16_t destination_port = 2000;
@@ -48,7 +48,7 @@ struct FrameSpec {
   uint32_t sequence = 1;
   uint32_t acknowledgment = 0;
   uint8_t tcp_flags = TcpHeader::kAck;
-  Bytes tcp_options;  // a multiple of 4
+  Bytes tcp_options = {};  // a multiple of 4
 
   std::string payload = "sluice test payload";
   Bytes bytes = {};         // payload instead, when it is not empty

@@ -117,6 +117,11 @@ absl::Status RunRounds(Rounds& runs, size_t rounds, Row& row) {
 
 Registration::Registration(Case one) { Registry().push_back(std::move(one)); }
 
+absl::StatusOr<Pair> MakePair(absl::StatusOr<Sampler> ours, absl::StatusOr<Sampler> peer) {
+  if (!ours.ok()) return ours.status();
+  return Pair{.ours = *std::move(ours), .peer = std::move(peer)};
+}
+
 std::vector<Case> RegisteredCases() {
   std::vector<Case> cases = Registry();
   std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) { return a.work < b.work; });

@@ -38,6 +38,9 @@ struct Pair {
   absl::StatusOr<Sampler> peer;
 };
 
+// What `open` of most cases returns. A side of ours that could not be made is the case's failure.
+absl::StatusOr<Pair> MakePair(absl::StatusOr<Sampler> ours, absl::StatusOr<Sampler> peer);
+
 struct Case {
   std::string work;                // "layer/thing/variant"
   std::string unit = "ns/packet";  // of the cost: less is better

@@ -12,5 +12,7 @@ absl::StatusOr<Sampler> MempoolGetPut() { return Absent(); }
 absl::StatusOr<Sampler> MbufAllocFree() { return Absent(); }
 absl::StatusOr<Sampler> RingPortIo() { return Absent(); }
 absl::StatusOr<Sampler> NullPortIo() { return Absent(); }
+absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
+std::string HugeDir() { return ""; }
 
 }  // namespace sluice::bench::dpdk

@@ -9,12 +9,17 @@
 #include <rte_mempool.h>
 #include <rte_ring.h>
 
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
 #include "benchmarks/dpdk/eal.h"
+#include "benchmarks/ends.h"
 
 namespace sluice::bench::dpdk {
 namespace {
 
 constexpr unsigned kBuffers = 16384;
+constexpr uint16_t kBigBurst = 64;  // as much as our side takes at a time where nothing limits it
 
 // What every pair here uses, made once.
 absl::StatusOr<rte_mempool*> SharedBuffers() {
@@ -25,11 +30,12 @@ absl::StatusOr<rte_mempool*> SharedBuffers() {
   return buffers;
 }
 
-// Around the port `n` packets: what is received is sent again, as testpmd's io mode does.
+// `n` packets through the port: what is received is sent again, as testpmd's io mode does.
+template <uint16_t kSize>
 void Forward(uint16_t port, size_t n) {
-  rte_mbuf* burst[kBurst];
+  rte_mbuf* burst[kSize];
   for (size_t done = 0; done < n;) {
-    const uint16_t got = rte_eth_rx_burst(port, 0, burst, kBurst);
+    const uint16_t got = rte_eth_rx_burst(port, 0, burst, kSize);
     const uint16_t sent = rte_eth_tx_burst(port, 0, burst, got);
     if (sent < got) rte_pktmbuf_free_bulk(burst + sent, got - sent);
     done += sent;
@@ -47,14 +53,12 @@ absl::StatusOr<uint16_t> MakeRingPort(rte_mempool* buffers) {
   return id;
 }
 
-// Puts the packets that will circulate into the ring.
-absl::Status Prime(uint16_t port, rte_mempool* buffers, size_t packets) {
-  for (size_t done = 0; done < packets; done += kBurst) {
-    rte_mbuf* burst[kBurst];
-    if (rte_pktmbuf_alloc_bulk(buffers, burst, kBurst) != 0) return EalError("rte_pktmbuf_alloc_bulk");
-    for (rte_mbuf* packet : burst) packet->data_len = static_cast<uint16_t>(packet->pkt_len = 64);
-    if (rte_eth_tx_burst(port, 0, burst, kBurst) != kBurst) return EalError("the ring is too small");
-  }
+// Puts the burst that will circulate into the ring.
+absl::Status Prime(uint16_t port, rte_mempool* buffers) {
+  rte_mbuf* burst[kBurst];
+  if (rte_pktmbuf_alloc_bulk(buffers, burst, kBurst) != 0) return EalError("rte_pktmbuf_alloc_bulk");
+  for (rte_mbuf* packet : burst) packet->data_len = static_cast<uint16_t>(packet->pkt_len = 64);
+  if (rte_eth_tx_burst(port, 0, burst, kBurst) != kBurst) return EalError("the ring is too small");
   return absl::OkStatus();
 }
 
@@ -91,8 +95,8 @@ absl::StatusOr<Sampler> RingPortIo() {
   if (!buffers.ok()) return buffers.status();
   absl::StatusOr<uint16_t> port = MakeRingPort(*buffers);
   if (!port.ok()) return port.status();
-  if (absl::Status status = Prime(*port, *buffers, 512); !status.ok()) return status;
-  return NanosecondsPer([id = *port](size_t n) { Forward(id, n); });
+  if (absl::Status status = Prime(*port, *buffers); !status.ok()) return status;
+  return NanosecondsPer([id = *port](size_t n) { Forward<kBurst>(id, n); });
 }
 
 absl::StatusOr<Sampler> NullPortIo() {
@@ -102,7 +106,17 @@ absl::StatusOr<Sampler> NullPortIo() {
   uint16_t port = 0;
   if (rte_eth_dev_get_port_by_name("net_null0", &port) != 0) return EalError("net_null");
   if (absl::Status status = StartPort(port, *buffers); !status.ok()) return status;
-  return NanosecondsPer([port](size_t n) { Forward(port, n); });
+  return NanosecondsPer([port](size_t n) { Forward<kBigBurst>(port, n); });
+}
+
+absl::StatusOr<std::string> Command(const PortEnd& end) {
+  return absl::StrCat(BenchProgram("dpdk_port_end"), " --mode=", end.mode, " --vdev=", end.vdev,
+                      " --cpu=", end.cpu, " --length=", end.length, " --huge-dir=", end.huge_dir);
+}
+
+std::string HugeDir() {
+  const char* named = std::getenv("SLUICE_BENCH_HUGE_DIR");
+  return named == nullptr ? "" : named;
 }
 
 }  // namespace sluice::bench::dpdk

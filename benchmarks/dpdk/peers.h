@@ -5,6 +5,9 @@
 // DPDK's side of the pairs that run in this process: one lcore, huge pages where ours has them too. Where the
 // build found no DPDK each of these answers kUnavailable with the package (absent.cc).
 
+#include <cstdint>
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "benchmarks/paired.h"
 
@@ -15,8 +18,21 @@ inline constexpr size_t kBurst = 32;
 absl::StatusOr<Sampler> MempoolGetPut();  // 32 objects at a time out of the lcore's cache of 256
 absl::StatusOr<Sampler> MbufAllocFree();  // 32 mbufs at a time, reset as a driver needs them
 absl::StatusOr<Sampler>
-RingPortIo();  // 512 packets around a net_ring port: rte_eth_rx_burst, rte_eth_tx_burst
-absl::StatusOr<Sampler> NullPortIo();  // net_null: a mbuf of 64 bytes made and freed per packet
+RingPortIo();  // a burst of 32 around a net_ring port: rte_eth_rx_burst, rte_eth_tx_burst
+absl::StatusOr<Sampler> NullPortIo();  // net_null: a mbuf of 64 bytes made and freed per packet, 64 at a time
+
+// The command of an end of a connection that stands on a DPDK port (port_end.cc, ends.h).
+struct PortEnd {
+  std::string mode;  // "send", "receive" or "forward"
+  std::string vdev;  // as for testpmd's --vdev
+  int cpu = 0;
+  uint32_t length = 64;
+  std::string huge_dir{};  // where hugetlbfs is mounted; empty = plain pages
+};
+absl::StatusOr<std::string> Command(const PortEnd& end);
+
+// Where run.sh has mounted hugetlbfs; empty when it has not.
+std::string HugeDir();
 
 }  // namespace sluice::bench::dpdk
 

@@ -23,25 +23,18 @@ absl::StatusOr<Sampler> GetPut() {
   });
 }
 
-// `peer` last: making both sides is slow, and ours may fail first.
-absl::StatusOr<Pair> Against(absl::StatusOr<Sampler> (*peer)()) {
-  absl::StatusOr<Sampler> ours = GetPut();
-  if (!ours.ok()) return ours.status();
-  return Pair{.ours = *std::move(ours), .peer = peer()};
-}
-
 // A mempool's object is bare; our packet is ready to be filled.
 const Registration get_put({.work = "packet/pool/get_put",
                             .peer = "rte_mempool",
                             .peer_mode = "cache 256, bulk 32",
                             .goal = 0.5,
-                            .open = [] { return Against(dpdk::MempoolGetPut); }});
+                            .open = [] { return MakePair(GetPut(), dpdk::MempoolGetPut()); }});
 
 const Registration alloc_free({.work = "packet/pool/alloc_free",
                                .peer = "rte_pktmbuf",
                                .peer_mode = "alloc_bulk + free_bulk, 32",
                                .goal = 4,
-                               .open = [] { return Against(dpdk::MbufAllocFree); }});
+                               .open = [] { return MakePair(GetPut(), dpdk::MbufAllocFree()); }});
 
 }  // namespace
 }  // namespace sluice::bench

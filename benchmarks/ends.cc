@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "benchmarks/ends.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "benchmarks/machine.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(15);
+
+testing::Process Start(const std::string& command, int cpu, const testing::Namespace* where) {
+  return testing::Process::Command(absl::StrCat("exec taskset -c ", cpu, " ", command), where);
+}
+
+absl::Status Failed(const std::string& command, const testing::Process& process) {
+  return absl::InternalError(
+      absl::StrCat("`", command, "` did not do its part; it printed:\n", process.Output()));
+}
+
+absl::StatusOr<EndsResult> ParseResult(const std::string& output) {
+  EndsResult result;
+  double bad = 0;
+  const size_t line = output.rfind("packets ");
+  if (line == std::string::npos ||
+      std::sscanf(output.c_str() + line, "packets %lf nanoseconds %lf cpu_nanoseconds %lf bad %lf",
+                  &result.packets, &result.nanoseconds, &result.cpu_nanoseconds, &bad) != 4) {
+    return absl::InternalError(absl::StrCat("no result in:\n", output));
+  }
+  if (bad > 0) return absl::DataLossError(absl::StrCat(bad, " packets were not what was sent"));
+  if (result.packets == 0) return absl::InternalError("no packet came through");
+  return result;
+}
+
+absl::StatusOr<EndsResult> RunOnce(const Ends& ends) {
+  const auto measure = [&] { return Start(ends.measuring, MeasuringCpu(), ends.measuring_in); };
+  const auto feed = [&] { return Start(ends.feeding, OtherCpu(), ends.feeding_in); };
+
+  // 1. The first end, until it is there.
+  testing::Process first = ends.feeder_first ? feed() : measure();
+  if (!first.WaitForOutput("ready\n", kPatience)) {
+    return Failed(ends.feeder_first ? ends.feeding : ends.measuring, first);
+  }
+
+  // 2. The other, and then the measuring one to its end.
+  testing::Process second = ends.feeder_first ? measure() : feed();
+  testing::Process& measuring = ends.feeder_first ? second : first;
+  if (measuring.Wait(kPatience) != 0) {
+    absl::Status failed = Failed(ends.measuring, measuring);
+    const testing::Process& feeding = ends.feeder_first ? first : second;
+    return absl::InternalError(absl::StrCat(failed.message(), "and the other end:\n", feeding.Output()));
+  }
+  return ParseResult(measuring.Output());
+}
+
+}  // namespace
+
+absl::StatusOr<EndsResult> RunEnds(const Ends& ends) {
+  try {
+    return RunOnce(ends);
+  } catch (const std::runtime_error& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+Sampler TimePerPacket(Ends ends) {
+  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
+    const absl::StatusOr<EndsResult> result = RunEnds(ends);
+    if (!result.ok()) return result.status();
+    return result->nanoseconds / result->packets;
+  };
+}
+
+Sampler ProcessorTimePerPacket(Ends ends) {
+  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
+    const absl::StatusOr<EndsResult> result = RunEnds(ends);
+    if (!result.ok()) return result.status();
+    return result->cpu_nanoseconds / result->packets;
+  };
+}
+
+std::string BenchProgram(const std::string& name) {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_BENCHMARKS_MEASURING_END_H_
+#define SLUICE_BENCHMARKS_MEASURING_END_H_
+
+// What every end of a connection does alike, ours and the peers' (see ends.h): the frame that is sent, the
+// check of what came, the clock, the result line.
+
+#include <sys/resource.h>
+
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+#include "sluice/base/clock.h"
+
+namespace sluice::bench {
+
+// Ethernet, IPv4 and UDP headers of a 64-byte frame, and a pattern. Longer frames have anything behind it.
+inline constexpr uint8_t kTestFrame[64] = {
+    0x02, 0,    0,    0,    0,   1,   0x02, 0, 0,  0,  0,    2,    0x08, 0x00,  // Ethernet
+    0x45, 0,    0,    50,   0,   0,   0x40, 0, 64, 17, 0x26, 0xb9, 10,   0,    0, 2,  10, 0,  0,  1,  // IPv4
+    0x13, 0x88, 0x13, 0x89, 0,   30,  0,    0,  // UDP, no checksum
+    's',  'l',  'u',  'i',  'c', 'e', 1,    2, 3,  4,  5,    6,    7,    8,    9, 10, 11, 12, 13, 14, 15, 16};
+
+inline void SayReady() {
+  std::puts("ready");
+  std::fflush(stdout);
+}
+
+class MeasuringEnd {
+ public:
+  // Expects frames of `length` bytes, and measures for `seconds`.
+  MeasuringEnd(uint32_t length, double seconds)
+      : length_(length), window_(static_cast<Nanoseconds>(seconds * 1e9)) {}
+
+  // Looks at the pattern of one frame.
+  void Check(const uint8_t* frame, uint32_t length) {
+    bad_ += length != length_ || std::memcmp(frame + 42, kTestFrame + 42, 6) != 0;
+  }
+
+  // Counts packets that were finished with.
+  void Count(uint64_t packets) { packets_ += packets; }
+
+  // Whether the window is over. Reads the clock once in 32 calls.
+  bool Done() {
+    if (++turns_ % 32 != 0) return false;
+    const Nanoseconds now = Clock::Monotonic().Now();
+    if (packets_ == 0) return false;
+    if (first_ == 0) first_ = now;
+    if (start_ == 0 && now - first_ >= kWarmUp) Start(now);
+    if (start_ == 0 || now - start_ < window_) return false;
+    end_ = now;
+    return true;
+  }
+
+  void Print() const {
+    std::printf("packets %" PRIu64 " nanoseconds %" PRIu64 " cpu_nanoseconds %" PRIu64 " bad %" PRIu64 "\n",
+                packets_ - packets_before_, end_ - start_, ProcessorTime() - processor_before_, bad_);
+  }
+
+ private:
+  static constexpr Nanoseconds kWarmUp = 100'000'000;
+
+  static Nanoseconds ProcessorTime() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto nanoseconds = [](const timeval& time) {
+      return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 +
+             static_cast<Nanoseconds>(time.tv_usec) * 1000;
+    };
+    return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
+  }
+
+  void Start(Nanoseconds now) {
+    start_ = now;
+    packets_before_ = packets_;
+    processor_before_ = ProcessorTime();
+  }
+
+  const uint32_t length_;
+  const Nanoseconds window_;
+  uint64_t turns_ = 0;
+  uint64_t packets_ = 0;
+  uint64_t bad_ = 0;
+  uint64_t packets_before_ = 0;
+  Nanoseconds first_ = 0;
+  Nanoseconds start_ = 0;
+  Nanoseconds end_ = 0;
+  Nanoseconds processor_before_ = 0;
+};
+
+}  // namespace sluice::bench
+
+#endif  // SLUICE_BENCHMARKS_MEASURING_END_H_

@@ -11,7 +11,7 @@ cmake --preset release
 cmake --build --preset release
 
 status=0
-ctest --preset release --output-log build/release/tests.log "$@" || status=$?
+ctest --preset release -j "$(nproc)" --output-log build/release/tests.log "$@" || status=$?
 sh tests/skipped.sh build/release
 grep 'tests passed,' build/release/tests.log
 exit $status

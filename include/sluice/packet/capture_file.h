@@ -50,7 +50,7 @@ enum class CaptureFormat : uint8_t {
 };
 
 struct CaptureInterface {
-  std::string name;  // empty when the file does not say
+  std::string name = {};  // empty when the file does not say
   uint16_t link_type = kLinkEthernet;
   uint32_t snap_length = 0;  // most bytes kept of a frame; 0 = all
 };
@@ -60,7 +60,7 @@ struct CaptureRecord {
   uint32_t original_length = 0;  // of the frame, in bytes; at least bytes.size()
   uint32_t interface = 0;        // index into interfaces()
   uint16_t link_type = kLinkEthernet;
-  absl::Span<const uint8_t> bytes;  // what was kept of the frame; when read, valid until the next Read
+  absl::Span<const uint8_t> bytes = {};  // what was kept of the frame; when read, valid until the next Read
 };
 
 class SLUICE_EXPORT CaptureReader {
@@ -88,7 +88,7 @@ struct CaptureWriterOptions {
   CaptureFormat format = CaptureFormat::kPcapng;
   // At least one; pcap takes exactly one, and has no place for its name. A snap_length cuts what is written.
   std::vector<CaptureInterface> interfaces = {CaptureInterface{}};
-  std::string application;  // who writes, told in the section header of pcapng; may be empty
+  std::string application = {};  // who writes, told in the section header of pcapng; may be empty
 };
 
 class SLUICE_EXPORT CaptureWriter {

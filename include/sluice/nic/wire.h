@@ -69,6 +69,8 @@ class SLUICE_EXPORT Wire {
   virtual int fd() const = 0;
 
   virtual LinkState link() const = 0;
+  // Why the link is as it is, for people: "the peer is gone"; may be empty. Any thread.
+  virtual std::string link_detail() const { return ""; }
   virtual DropCounts drops() const = 0;  // of frames the wire itself had to drop
 
   // A descriptor, while open, that is readable when Service has something to do, or when link() may have

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "nic/wire/piece_writer_internal.h"
+#include "nic/wire/shm_sender_internal.h"
+
+namespace sluice {
+namespace {
+
+// Whether the second word of a descriptor has to say anything: all of line 0, which is at hand.
+bool HasMeta(const Packet& packet) {
+  return packet.offload.any() || packet.vlan_stripped || packet.l3_checksum != ChecksumVerdict::kUnknown ||
+         packet.l4_checksum != ChecksumVerdict::kUnknown;
+}
+
+size_t PiecesOf(const Packet& packet) {
+  size_t pieces = 0;
+  for (const Packet* piece = &packet; piece != nullptr; piece = piece->next())
+    pieces += piece->head_length() != 0;
+  return pieces;
+}
+
+}  // namespace
+
+ShmSender::ShmSender(const ShmLinkSlot& slot, uint32_t lane, uint32_t ring, PacketPool& pool)
+    : slot_(slot), lane_(lane), ring_(ring), pool_(pool), base_(pool.region().data()), held_(ring) {}
+
+size_t ShmSender::Transmit(Burst& burst) {
+  // 1. Room. The peer's index is looked at when the ring is half full or too full for this burst: each look moves a
+  //    cache line between the processors.
+  Refresh();
+  if (link_ == nullptr) return 0;
+  if (used() + std::max(burst.size(), ring_ / 2) > ring_) ReclaimConsumed();
+  if (link_ == nullptr) return 0;
+
+  // 2. Describe.
+  size_t taken = 0;
+  for (Packet* packet : burst) {
+    if (used() == ring_) break;
+    if (SendsAsIs(*packet)) [[likely]] {
+      Put(packet, *packet, 0, HasMeta(*packet) ? EncodeShmMeta(*packet) : 0);
+    } else if (!PutOdd(packet)) {
+      break;
+    }
+    ++taken;
+  }
+  burst.DropFront(taken);
+
+  // 3. One index for all.
+  if (taken != 0) Publish();
+  return taken;
+}
+
+size_t ShmSender::Reclaim() {
+  const size_t freed = Refresh();
+  return freed + (link_ == nullptr ? 0 : ReclaimConsumed());
+}
+
+bool ShmSender::SendsAsIs(const Packet& packet) const {
+  return packet.pool() == &pool_ && packet.contiguous() && !packet.borrows() && packet.length() != 0 &&
+         packet.length() <= kShmMaxFrame;
+}
+
+// Fills the next slot.
+void ShmSender::Put(Packet* holder, const Packet& piece, uint64_t more, uint64_t meta) {
+  const size_t slot = produced_++ & (ring_ - 1);
+  const uint64_t offset = static_cast<uint64_t>(piece.data() - base_);
+  descriptors_[slot].place.store(ShmPlace(offset, piece.head_length()) | more, std::memory_order_relaxed);
+  descriptors_[slot].meta.store(meta, std::memory_order_relaxed);
+  held_[slot] = holder;
+}
+
+// A packet in pieces, in memory that the peer does not see, or of a length that cannot be sent. False when it has to
+// wait for room or for buffers.
+bool ShmSender::PutOdd(Packet* packet) {
+  if (packet->length() == 0) return Drop(packet, DropReason::kTooShort), true;
+  if (packet->length() > kShmMaxFrame) return Drop(packet, DropReason::kTooLong), true;
+  bool as_is = true;
+  for (const Packet* piece = packet; piece != nullptr; piece = piece->next())
+    as_is &= piece->pool() == &pool_ && !piece->borrows();
+
+  const size_t pieces = as_is ? PiecesOf(*packet) : PieceWriter::PiecesFor(pool_, packet->length());
+  if (pieces > ring_) return Drop(packet, DropReason::kTooLong), true;
+  if (used() + pieces > ring_) return false;
+  if (!as_is) {
+    PacketPtr copy = CopyPacket(*packet, pool_);
+    if (copy == nullptr) return false;
+    PacketPool::Put(&packet, 1);
+    packet = copy.release();
+  }
+  PutPieces(packet, pieces);
+  return true;
+}
+
+void ShmSender::PutPieces(Packet* packet, size_t pieces) {
+  if (pieces > 1) ++chains_;
+  const uint64_t meta = EncodeShmMeta(*packet);
+  size_t left = pieces;
+  for (const Packet* piece = packet; piece != nullptr; piece = piece->next()) {
+    if (piece->head_length() == 0) continue;
+    const bool last = --left == 0;
+    Put(last ? packet : nullptr, *piece, last ? 0 : kShmMore, meta);
+  }
+}
+
+void ShmSender::Drop(Packet* packet, DropReason reason) {
+  drops_.Add(reason);
+  PacketPool::Put(&packet, 1);
+}
+
+// Sequentially consistent on both sides, here and in ShmReceiver::Arm: either this end sees that the peer sleeps, or
+// the peer sees what was produced before it does.
+void ShmSender::Publish() {
+  out_->produced.store(produced_, std::memory_order_seq_cst);
+  const uint64_t armed = sleep_->armed.load(std::memory_order_seq_cst);
+  if (armed == rung_) [[likely]]
+    return;
+  rung_ = armed;
+  if (armed != 0) link_->Ring();
+}
+
+// What the peer's index has passed goes back to the pools. Acquire: the peer has read the frames before it moved on.
+size_t ShmSender::ReclaimConsumed() {
+  const uint64_t consumed = in_->consumed.load(std::memory_order_acquire);
+  if (consumed - reclaimed_ <= used()) [[likely]]
+    return FreeThrough(consumed);
+  link_->Accuse(ShmViolation::kConsumed);
+  drops_.Add(DropReason::kDeviceError);
+  return LetGo(DropReason::kLinkDown);
+}
+
+size_t ShmSender::FreeThrough(uint64_t index) {
+  if (chains_ != 0) return FreeChainsThrough(index);
+  const size_t freed = index - reclaimed_;
+  while (reclaimed_ != index) {
+    const size_t slot = reclaimed_ & (ring_ - 1);
+    const size_t run = std::min<size_t>(index - reclaimed_, ring_ - slot);
+    PacketPool::Put(&held_[slot], run);
+    reclaimed_ += run;
+  }
+  return freed;
+}
+
+size_t ShmSender::FreeChainsThrough(uint64_t index) {
+  size_t freed = 0;
+  for (bool chain = false; reclaimed_ != index; ++reclaimed_) {
+    Packet* const packet = held_[reclaimed_ & (ring_ - 1)];
+    if (packet != nullptr) {
+      PacketPool::Put(&packet, 1);
+      ++freed;
+      if (chain) --chains_;
+    }
+    chain = packet == nullptr;
+  }
+  return freed;
+}
+
+size_t ShmSender::LetGo(DropReason reason) {
+  if (link_ == nullptr) return 0;
+  // What the peer has not consumed by now it will not deliver: see ShmReceiver::ReceiveLane. The last word comes
+  // before the packets go, for the peer waits for it.
+  out_->closed.store(kShmClosing, std::memory_order_seq_cst);
+  uint64_t consumed = in_->consumed.load(std::memory_order_seq_cst);
+  if (consumed - reclaimed_ > used()) consumed = reclaimed_;
+  out_->closed.store(kShmClosedAt + consumed, std::memory_order_seq_cst);
+  const size_t sent = FreeThrough(consumed);
+  const size_t lost = FreeThrough(produced_);
+  drops_.Add(reason, lost);
+  link_.reset();
+  return sent + lost;
+}
+
+// Picks up what the control thread left in the slot. Returns how many packets came back from the link before.
+size_t ShmSender::Refresh() {
+  if (!slot_.IsNew(seen_)) [[likely]]
+    return 0;
+  const size_t back = LetGo(DropReason::kLinkDown);
+  link_ = slot_.Take(seen_);
+  if (link_ != nullptr) Join();
+  return back;
+}
+
+void ShmSender::Join() {
+  out_ = &link_->own().out(lane_);
+  descriptors_ = link_->own().descriptors(lane_);
+  in_ = &link_->peer().in(lane_);
+  sleep_ = &link_->peer().sleep();
+  produced_ = reclaimed_ = rung_ = 0;
+  chains_ = 0;
+}
+
+}  // namespace sluice

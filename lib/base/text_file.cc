@@ -33,8 +33,9 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return Unreadable(path, "read");
     if (got == 0) break;
-    text.append(chunk.data(), static_cast<size_t>(got));
-    if (text.size() > kLongestTextFile || text.find('\0') != std::string::npos) {
+    const absl::string_view piece(chunk.data(), static_cast<size_t>(got));
+    text.append(piece.data(), piece.size());
+    if (text.size() > kLongestTextFile || piece.find('\0') != piece.npos) {
       return ErrorStatus(absl::StatusCode::kDataLoss, {.device = path,
                                                        .stage = "read",
                                                        .what = "not a short text",

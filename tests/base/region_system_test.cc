@@ -45,7 +45,7 @@ class MoreHugePages {
   const size_t pages_;
 };
 
-// Leaves `rest` huge pages for others to take: the kernel promises all the rest to a mapping that nobody touches.
+// Leaves `rest` huge pages to be had: the kernel promises the others to a mapping that nobody touches.
 class FewHugePages {
  public:
   explicit FewHugePages(size_t rest) : length_((FreeHugePages() - rest) * kHugePage) {

@@ -2,8 +2,8 @@
 #ifndef SLUICE_TESTS_SUPPORT_SAMPLE_STATE_H_
 #define SLUICE_TESTS_SUPPORT_SAMPLE_STATE_H_
 
-// A state with a field of every type, nested in itself, and the bytes around a section made by hand: what the tests
-// and the fuzz target of saved_state.h load.
+// A state with a field of every type, nested in itself, and the bytes around a section made by hand: what the
+// tests and the fuzz target of saved_state.h load.
 
 #include <array>
 #include <cstdint>

@@ -44,9 +44,10 @@
 // The checksum finds damage, not forgery: whoever can write the bytes can make them say anything that the
 // types allow. Load checks what the numbers mean, as in the example.
 //
-// Threads: none of this is shared. Cost: saving copies each nested state once more per level; loading reads
-// every byte twice. Limits: sections nest 16 deep; loading takes at most 3 bytes of memory for each byte
-// given, whatever lengths those claim, besides the states themselves.
+// Threads: none of this is shared.
+// Cost: saving copies each nested state once more per level; loading reads every byte twice.
+// Limits: sections nest 16 deep; loading takes at most 3 bytes of memory for each byte given, whatever lengths
+// those claim, besides the states themselves.
 
 #include <array>
 #include <concepts>

@@ -19,13 +19,12 @@
 namespace sluice {
 
 struct Problem {
-  std::string device = {};  // "xdp veth0", "pcap in.pcap", "pool"; empty when no device is involved
-  std::string stage = {};   // the step that failed: "open", "bind", "register memory"
-  std::string capability =
-      {};                   // the option or capability asked for, when that is what was missing; may be empty
-  int error_number = 0;     // errno, or 0 when the kernel was not asked
-  std::string what = {};    // the failure in words; may be empty when errno says it all
-  std::string remedy = {};  // what the reader can do about it; never empty
+  std::string device = {};      // "xdp veth0", "pcap in.pcap", "pool"; empty when no device is involved
+  std::string stage = {};       // the step that failed: "open", "bind", "register memory"
+  std::string capability = {};  // the option or capability asked for and not to be had; may be empty
+  int error_number = 0;         // errno, or 0 when the kernel was not asked
+  std::string what = {};        // the failure in words; may be empty when errno says it all
+  std::string remedy = {};      // what the reader can do about it; never empty
 };
 
 // A status that carries `problem`. The code is the caller's choice; kOk, which is none, becomes kUnknown.
@@ -38,8 +37,7 @@ SLUICE_EXPORT absl::Status ErrorStatus(const Problem& problem);
 // EOPNOTSUPP → kUnimplemented, ...; 0 → kFailedPrecondition, for then it was not the kernel that refused.
 SLUICE_EXPORT absl::StatusCode StatusCodeOf(int error_number);
 
-// The problem that `status` was made with; nothing for a status made elsewhere, or whose message was
-// rewritten.
+// The problem that `status` was made with; nothing for a status made elsewhere or with its message rewritten.
 SLUICE_EXPORT std::optional<Problem> ProblemOf(const absl::Status& status);
 
 // "Operation not permitted (EPERM)"; thread-safe.

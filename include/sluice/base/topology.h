@@ -14,9 +14,9 @@
 // What the kernel leaves open stays open: a device whose node is not known has kUnknownNode, a kernel without
 // NUMA has no nodes. What contradicts itself is refused with the name of the file.
 //
-// Threads: values; the functions may run in any thread. Cost: ReadTopology opens about two files per
-// processor. Formats: Documentation/admin-guide/cputopology.rst and
-// Documentation/ABI/stable/sysfs-devices-node of the kernel.
+// Threads: values; the functions may run in any thread.
+// Cost: ReadTopology opens about two files per processor.
+// Formats: Documentation/admin-guide/cputopology.rst and Documentation/ABI/stable/sysfs-devices-node of Linux.
 
 #include <cstdint>
 #include <string>

@@ -72,13 +72,13 @@ struct QueueOptions {
   uint32_t tx_ring = 1024;     // likewise
   PacketPool* pool = nullptr;  // where received packets come from; outlives the Nic. Required
   OwnerId owner = kNobody;     // who is charged for buffers that arrive here
-  PortId port;                 // what arrivals carry in Packet::ingress_port
+  PortId port{};               // what arrivals carry in Packet::ingress_port
 };
 
 struct NicEvent {
   enum class Kind : uint8_t { kLinkUp, kLinkDown, kRemoved, kQueueError };
   Kind kind = Kind::kLinkDown;
-  QueueId queue;       // of kQueueError
+  QueueId queue{};     // of kQueueError
   std::string detail;  // for people
 };
 

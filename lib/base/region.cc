@@ -166,7 +166,7 @@ absl::StatusOr<Parts> Make(const RegionOptions& options, size_t page_size, unsig
     return ErrorStatus({.device = DeviceName(options),
                         .stage = std::string(stage),
                         .error_number = errno,
-                        .remedy = "free memory, or ask for fewer bytes"});
+                        .remedy = "free memory or descriptors (ulimit -n), or ask for fewer bytes"});
   };
   const size_t length = RoundUp(options.bytes, page_size);
   // 1. A file that nobody but our user can open through /proc, and that has its final size.

@@ -2,6 +2,8 @@
 #include "sluice/base/topology.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <set>
 
 #include "absl/strings/numbers.h"
@@ -87,20 +89,24 @@ class Reader {
     if (!online.ok()) return online.status();
     std::set<CpuId> claimed;
     for (const CpuId number : *online) {
-      const std::string folder = absl::StrCat(node_, "/node", number.value());
-      if (number.value() > std::numeric_limits<NodeId::rep>::max())
-        return Corrupt(folder, "no such node can be");
-      NumaNode node{.id = NodeId(static_cast<NodeId::rep>(number.value()))};
-
-      absl::StatusOr<std::vector<CpuId>> cpus = ReadList(folder + "/cpulist");
-      if (!cpus.ok()) return cpus.status();
-      node.cpus = Only(*cpus, topology_.cpus);
-      if (absl::Status status = Claim(node.cpus, folder + "/cpulist", claimed); !status.ok()) return status;
-
-      if (absl::Status status = ReadDistances(folder + "/distance", online->size(), node); !status.ok())
-        return status;
-      topology_.nodes.push_back(std::move(node));
+      const absl::Status status = ReadNode(number.value(), online->size(), claimed);
+      if (!status.ok()) return status;
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadNode(uint16_t number, size_t count, std::set<CpuId>& claimed) {
+    const std::string folder = absl::StrCat(node_, "/node", number);
+    if (number > std::numeric_limits<NodeId::rep>::max()) return Corrupt(folder, "no such node can be");
+    NumaNode node{.id = NodeId(static_cast<NodeId::rep>(number))};
+
+    const std::string list = folder + "/cpulist";
+    absl::StatusOr<std::vector<CpuId>> cpus = ReadList(list);
+    if (!cpus.ok()) return cpus.status();
+    node.cpus = Only(*cpus, topology_.cpus);
+    if (absl::Status status = Claim(node.cpus, list, claimed); !status.ok()) return status;
+    if (absl::Status status = ReadDistances(folder + "/distance", count, node); !status.ok()) return status;
+    topology_.nodes.push_back(std::move(node));
     return absl::OkStatus();
   }
 

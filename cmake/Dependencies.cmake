@@ -20,3 +20,7 @@ endfunction()
 
 sluice_optional(LIBXDP libxdp libxdp-dev "AF_XDP ports")
 sluice_optional(LIBBPF libbpf libbpf-dev "AF_XDP program loading")
+option(SLUICE_WITH_XDP "Build AF_XDP ports where libxdp and libbpf are found" ON)
+if(SLUICE_WITH_XDP AND LIBXDP_FOUND AND LIBBPF_FOUND)
+  set(SLUICE_XDP ON)
+endif()

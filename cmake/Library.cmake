@@ -8,6 +8,13 @@ if(NOT (LIBXDP_FOUND AND LIBBPF_FOUND))
 endif()
 file(GLOB_RECURSE SLUICE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/sluice/*.h)
 
+# A backend is a folder; beside it, for builds without its libraries, one source that answers with what is missing.
+if(SLUICE_XDP)
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp_absent\\.cc$")
+else()
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
+endif()
+
 add_library(sluice_objects OBJECT ${SLUICE_SOURCES})
 set_target_properties(sluice_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
@@ -19,9 +26,8 @@ target_compile_options(sluice_objects PRIVATE -ftls-model=initial-exec)
 
 set(SLUICE_PUBLIC_LIBRARIES absl::status absl::statusor absl::time absl::strings absl::span Threads::Threads)
 set(SLUICE_PRIVATE_LIBRARIES Boost::json PkgConfig::URCU)
-if(LIBXDP_FOUND AND LIBBPF_FOUND)
+if(SLUICE_XDP)
   list(APPEND SLUICE_PRIVATE_LIBRARIES PkgConfig::LIBXDP PkgConfig::LIBBPF)
-  target_compile_definitions(sluice_objects PRIVATE SLUICE_HAVE_XDP=1)
 endif()
 target_link_libraries(sluice_objects PUBLIC ${SLUICE_PUBLIC_LIBRARIES} PRIVATE ${SLUICE_PRIVATE_LIBRARIES} sluice_flags)
 

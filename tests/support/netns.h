@@ -71,11 +71,11 @@ class NamespaceScope {
 
 struct VethOptions {
   int mtu = 1500;
-  int queues = 1;         // receive and transmit queues of each end
-  std::string address_a;  // "10.0.0.1/24"; empty = none
-  std::string address_b;
-  std::string mac_a;  // empty = the kernel's choice
-  std::string mac_b;
+  int queues = 1;              // receive and transmit queues of each end
+  std::string address_a = {};  // "10.0.0.1/24"; empty = none
+  std::string address_b = {};
+  std::string mac_a = {};  // empty = the kernel's choice
+  std::string mac_b = {};
   bool offloads = false;  // let the ends send unfinished checksums, TSO and VLAN tags out of band
 };
 

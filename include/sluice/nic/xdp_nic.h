@@ -57,7 +57,7 @@
 namespace sluice {
 
 struct XdpNicOptions {
-  std::string interface;  // by its name in the thread's network namespace
+  std::string interface = {};  // by its name in the thread's network namespace
 
   // Run the program in the driver, before an skb is made. kPrefer falls back to the generic hook, which any
   // device has and which is slower; kOff goes there at once.

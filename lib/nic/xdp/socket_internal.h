@@ -81,7 +81,7 @@ class XdpSockets {
     uint32_t rx_ring = 1024;
     uint32_t tx_ring = 1024;
     PacketPool* pool = nullptr;
-    XdpNicOptions options;
+    XdpNicOptions options = {};
   };
 
   // Opens and binds socket i on hardware queue i. A queue that its last owner let go of a moment ago is

@@ -121,7 +121,8 @@ absl::Status Populate(const Mapping& mapping, size_t page_size, bool writable, c
 }
 
 absl::Status Lock(const Mapping& mapping, const RegionOptions& options) {
-  if (!options.lock || mlock(mapping.address(), mapping.length()) == 0) return absl::OkStatus();
+  // As mlock(), which sanitizers turn into nothing.
+  if (!options.lock || mlock2(mapping.address(), mapping.length(), 0) == 0) return absl::OkStatus();
   const int error = errno;
   rlimit limit{};
   getrlimit(RLIMIT_MEMLOCK, &limit);

@@ -89,7 +89,7 @@ TEST_CASE("after creation and after mapping no page faults any more") {
     region->data()[at] = 1;
     peer->data()[at] = 2;
   }
-  CHECK(MinorFaults() - before < 32);  // of 512 pages; some of the test's own may fault
+  CHECK(MinorFaults() - before < 128);  // of 512 pages; the shadow that sanitizers keep of them may fault
 }
 
 TEST_CASE("two mappings of one region see each other's bytes") {

@@ -35,18 +35,20 @@ bool HoldsPattern(const uint8_t* bytes, size_t size) {
 }  // namespace
 
 void FreedPacket::Bury(Packet& packet) {
-  if ((packet.state_ & Packet::kFree) != 0) Die(packet, "freed twice");
+  if ((packet.home_ & Packet::kFree) != 0) Die(packet, "freed twice");
   std::memset(packet.buffer_, kPattern, packet.buffer_size());
   ASAN_POISON_MEMORY_REGION(packet.buffer_, packet.buffer_size());
   packet.data_ = nullptr;
   packet.length_ = packet.head_length_ = kPatternWord;
-  packet.state_ = Packet::kFree | Packet::kPoisoned;
+  packet.home_ |= Packet::kFree | Packet::kPoisoned;
 }
 
 void FreedPacket::Exhume(Packet& packet) {
   ASAN_UNPOISON_MEMORY_REGION(packet.buffer_, packet.buffer_size());
-  if ((packet.state_ & Packet::kFree) == 0) Die(packet, "its metadata was written while it was free");
-  if ((packet.state_ & Packet::kPoisoned) == 0) return;
+  if ((packet.home_ & Packet::kFree) == 0) Die(packet, "its metadata was written while it was free");
+  const bool poisoned = (packet.home_ & Packet::kPoisoned) != 0;
+  packet.home_ &= ~(Packet::kFree | Packet::kPoisoned);
+  if (!poisoned) return;
   if (packet.data_ != nullptr || packet.length_ != kPatternWord || packet.head_length_ != kPatternWord) {
     Die(packet, "its metadata was written while it was free");
   }
@@ -55,7 +57,7 @@ void FreedPacket::Exhume(Packet& packet) {
 }
 
 void FreedPacket::Forget(Packet& packet) {
-  if ((packet.state_ & Packet::kFree) == 0) Die(packet, "still in use when its pool ends");
+  if ((packet.home_ & Packet::kFree) == 0) Die(packet, "still in use when its pool ends");
   // The address may be mapped again by somebody else.
   ASAN_UNPOISON_MEMORY_REGION(packet.buffer_, packet.buffer_size());
 }

@@ -17,7 +17,7 @@ void Packet::Append(PacketPtr fragment) {
     last->length_ += more;
   }
   last->next_ = fragment.release();
-  last->state_ |= kFragments;
+  last->home_ |= kFragments;
 }
 
 void Packet::BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie) {
@@ -25,7 +25,7 @@ void Packet::BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t
   length_ = head_length_ = bytes;
   details_.lender = &lender;
   details_.cookie = cookie;
-  state_ |= kBorrows;
+  home_ |= kBorrows;
 }
 
 bool Packet::Own() {
@@ -40,7 +40,7 @@ bool Packet::Own() {
 
 void Packet::CopyLoan() {
   const size_t spare = buffer_size() - head_length_;
-  uint8_t* const own = buffer_ + std::min<size_t>(spare, pool_->options().headroom);
+  uint8_t* const own = buffer_ + std::min<size_t>(spare, pool()->options().headroom);
   std::memcpy(own, data_, head_length_);
   data_ = own;
   EndLoan();
@@ -48,7 +48,7 @@ void Packet::CopyLoan() {
 
 // The flag goes first: a lender may look at the packet, but must not be told twice.
 void Packet::EndLoan() {
-  state_ = static_cast<uint8_t>(state_ & ~kBorrows);
+  home_ &= ~kBorrows;
   details_.lender->Returned(details_.cookie);
 }
 

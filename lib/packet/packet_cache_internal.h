@@ -7,12 +7,11 @@
 //
 // Threads: its owner; anybody may read size().
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstring>
 
-#include "absl/types/span.h"
 #include "packet/packet_depot_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/packet/packet_pool.h"
@@ -21,44 +20,47 @@ namespace sluice {
 
 class alignas(kCacheLine) PacketCache {
  public:
-  // Grants room for `n` (<= kGroup), by giving groups to the depot when it would be full, and returns where
-  // they go.
-  Packet** Extend(size_t n, PacketDepot& depot) {
-    size_t held = size();
-    if (held + n > PacketPool::kThreadCache) [[unlikely]]
-      held = Spill(n, depot);
-    Store(held + n);
-    return &packets_[held];
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
+  bool HasRoom(size_t n) const { return size() + n <= PacketPool::kThreadCache; }
+
+  // Where the next packets go, and how many went there; the caller has seen to it that there is room.
+  Packet** Top() { return &packets_[size()]; }
+  void Grow(size_t n) { Resize(size() + n); }
+
+  // Takes out `n` and says where they are, good until the next call; null if there are fewer.
+  Packet* const* Take(size_t n) {
+    const size_t held = size();
+    if (held < n) [[unlikely]]
+      return nullptr;
+    Resize(held - n);
+    return &packets_[held - n];
   }
 
-  // Takes out `n` (<= kGroup), or what there is with the depot's help, and returns how many and where they
-  // are: good until the next call.
-  absl::Span<Packet* const> Take(size_t n, PacketDepot& depot) {
-    size_t held = size();
-    if (held < n) [[unlikely]] {
-      held = Refill(n, depot);
-      n = std::min(n, held);
-    }
-    Store(held - n);
-    return {&packets_[held - n], n};
-  }
+  // Gives groups to the depot until there is room for `n` <= kGroup.
+  void Spill(size_t n, PacketDepot& depot);
+
+  // Gets groups from the depot until there are `n` <= kGroup; false when the depot is dry before that.
+  bool Refill(size_t n, PacketDepot& depot);
 
   // Gives all to the depot.
-  void Empty(PacketDepot& depot) {
-    while (size() > 0) SpillGroup(depot);
-  }
-
-  size_t size() const { return size_.load(std::memory_order_relaxed); }
+  void Empty(PacketDepot& depot);
 
  private:
-  void Store(size_t size) { size_.store(size, std::memory_order_relaxed); }
-  size_t Spill(size_t n, PacketDepot& depot);
-  void SpillGroup(PacketDepot& depot);
-  size_t Refill(size_t n, PacketDepot& depot);
+  void Resize(size_t size) { size_.store(size, std::memory_order_relaxed); }
 
-  std::atomic<size_t> size_{0};  // written by the owner; atomic for those who only read it
+  std::atomic<size_t> size_{0};  // atomic for those who only read it
   alignas(kCacheLine) std::array<Packet*, PacketPool::kThreadCache> packets_;
 };
+
+// Between a cache and a burst, two at a time: a call of memcpy, with its wider loads, would have to wait
+// until the last stores to the same place have left the store buffer.
+inline void CopyPair(Packet* const* from, Packet** to) { std::memcpy(to, from, 2 * sizeof(Packet*)); }
+
+inline void CopyPointers(Packet* const* from, size_t n, Packet** to) {
+  size_t i = 0;
+  for (; i + 2 <= n; i += 2) CopyPair(from + i, to + i);
+  if (i < n) to[i] = from[i];
+}
 
 }  // namespace sluice
 

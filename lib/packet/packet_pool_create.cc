@@ -89,9 +89,10 @@ PacketPool::PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region>
 Packet* PacketPool::Make(uint32_t index) {
   Packet* const packet = new (&packets_[index]) Packet;
   packet->buffer_ = region_->data() + size_t{index} * options_.buffer_size;
-  packet->pool_ = this;
+  packet->home_ = reinterpret_cast<uintptr_t>(this);
   packet->buffer_shift_ = static_cast<uint8_t>(std::countr_zero(options_.buffer_size));
-  if constexpr (kCheckFrees) packet->state_ = Packet::kFree;
+  Refresher (*this)(*packet);
+  if constexpr (kCheckFrees) packet->home_ |= Packet::kFree;
   return packet;
 }
 

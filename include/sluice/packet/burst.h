@@ -70,7 +70,8 @@ class SLUICE_EXPORT Burst {
 
   // Opens `n` slots at the end for the caller to fill with owned packets at once; n <= room().
   Packet** Extend(size_t n) {
-    if (end_ + n > kCapacity) Compact();
+    if (end_ + n > kCapacity) [[unlikely]]
+      Compact();
     Packet** slots = slots_.data() + end_;
     end_ += n;
     return slots;
@@ -87,16 +88,12 @@ class SLUICE_EXPORT Burst {
     std::copy_n(other.begin(), end_, slots_.data());
     other.begin_ = other.end_ = 0;
   }
-  void Compact() {
-    std::copy(begin(), end(), slots_.data());
-    end_ -= begin_;
-    begin_ = 0;
-  }
+  void Compact();    // burst.cc
   void ReturnAll();  // packet_pool.cc
 
   size_t begin_ = 0;
   size_t end_ = 0;
-  std::array<Packet*, kCapacity> slots_;
+  alignas(32) std::array<Packet*, kCapacity> slots_;  // so that copies in pairs straddle no cache line
 };
 
 }  // namespace sluice

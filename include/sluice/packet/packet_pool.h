@@ -42,7 +42,7 @@ struct PacketPoolOptions {
   BudgetBook* budget = nullptr;               // who is charged by Get with an owner; outlives the pool
 };
 
-class SLUICE_EXPORT PacketPool {
+class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
  public:
   // The most free packets that one thread keeps to itself.
   static constexpr size_t kThreadCache = 256;
@@ -83,16 +83,23 @@ class SLUICE_EXPORT PacketPool {
 
  private:
   struct Stock;  // the free packets: a cache for each thread, and the depot
+  class Refresher;
 
   PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
   Packet* Make(uint32_t index);
 
-  size_t Take(Packet** to, size_t n);
+  bool TakeCached(Packet** to, size_t n);
+  size_t TakeSlowly(Packet** to, size_t n);
   size_t TakeUncached(Packet** to, size_t n);
   bool CollectIdleCaches();
-  void Refresh(Packet& packet) const;
-  void Store(Packet* const* packets, size_t n);
+
+  bool PutPlain(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
+  static void Settle(Packet& packet);
+  void PutOne(Packet* packet);
+
+  static void Bury(Packet* const* packets, size_t n);
+  void Unbury(Packet* const* packets, size_t n) const;
 
   const PacketPoolOptions options_;
   const std::unique_ptr<Region> region_;

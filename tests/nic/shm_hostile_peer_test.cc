@@ -12,7 +12,7 @@
 #include "nic/wire/shm_link_internal.h"
 #include "nic/wire/shm_socket_internal.h"
 #include "tests/support/seed.h"
-#include "tests/support/shm_ends.h"
+#include "tests/support/wire_ends.h"
 
 namespace sluice {
 namespace {
@@ -80,7 +80,7 @@ class Villain {
 
 // A server and a villain that has been let in.
 struct Scene {
-  Scene() : victim(folder.file("wire"), {.ring = kRing}), villain(folder.file("wire")) {
+  Scene() : victim(folder.file("wire"), {.end = {.ring = kRing}}), villain(folder.file("wire")) {
     REQUIRE(villain.Greet());
     victim.Service();
     REQUIRE(victim.up());
@@ -274,7 +274,7 @@ uint64_t Rubbish(Random& random) {
 TEST_CASE("whatever a peer writes into its board, this end lives and keeps its packets") {
   Random random(PrintedSeed());
   TempFolder folder;
-  ShmEnd victim(folder.file("wire"), {.ring = kRing});
+  ShmEnd victim(folder.file("wire"), {.end = {.ring = kRing}});
   for (int round = 0; round < 300; ++round) {
     Villain villain(folder.file("wire"));
     REQUIRE(villain.Greet());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/nic/shm_wire.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -13,7 +12,7 @@
 
 #include "sluice/base/status.h"
 #include "tests/support/frames.h"
-#include "tests/support/shm_ends.h"
+#include "tests/support/wire_ends.h"
 
 namespace sluice {
 namespace {
@@ -22,22 +21,23 @@ using testing::Bytes;
 using testing::BytesOf;
 using testing::MakePacket;
 using testing::Range;
+using testing::Readable;
 using testing::ShmEnd;
 using testing::ShmEndOptions;
 using testing::TempFolder;
 using testing::UntilDown;
 using testing::UntilUp;
+using testing::WireEndOptions;
 
 // Two ends in this process that have found each other.
 struct Linked {
-  explicit Linked(ShmEndOptions options = {})
+  explicit Linked(const WireEndOptions& options = {})
       : a(folder.file("wire"), As(options, ShmRole::kServer)),
         b(folder.file("wire"), As(options, ShmRole::kClient)) {
     UntilUp(a, b);
   }
-  static ShmEndOptions As(ShmEndOptions options, ShmRole role) {
-    options.role = role;
-    return options;
+  static ShmEndOptions As(const WireEndOptions& options, ShmRole role) {
+    return {.role = role, .end = options};
   }
 
   TempFolder folder;
@@ -52,11 +52,6 @@ PacketPtr SentOver(Linked& link, PacketPtr packet) {
   return burst.PopFront();
 }
 
-bool Readable(int fd) {
-  pollfd one{fd, POLLIN, 0};
-  return poll(&one, 1, 0) == 1;
-}
-
 // As a server leaves it that was killed.
 void LeaveSocketFile(const std::string& path) {
   sockaddr_un address{};
@@ -66,8 +61,6 @@ void LeaveSocketFile(const std::string& path) {
   REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
   close(fd);
 }
-
-uint64_t Lost(ShmEnd& end, DropReason reason) { return end.wire().drops()[reason]; }
 
 }  // namespace
 
@@ -135,8 +128,8 @@ TEST_CASE("requests, verdicts and the VLAN cross with the frame") {
 
 TEST_CASE("a frame longer than a buffer crosses in fragments of the receiver's own size") {
   TempFolder folder;
-  ShmEnd a(folder.file("wire"), {.buffer_size = 1024});
-  ShmEnd b(folder.file("wire"), {.role = ShmRole::kClient, .buffer_size = 4096});
+  ShmEnd a(folder.file("wire"), {.end = {.buffer_size = 1024}});
+  ShmEnd b(folder.file("wire"), {.role = ShmRole::kClient, .end = {.buffer_size = 4096}});
   UntilUp(a, b);
   for (const uint32_t length : {897u, 4000u, 9018u, 65535u}) {
     CHECK(a.Send(length, 2, length) == 2);
@@ -189,8 +182,8 @@ TEST_CASE("frames that no wire can carry are counted, not sent") {
   burst.Push(MakePacket(link.a.pool(), Bytes(1000), 1));  // more pieces than the ring has places
   burst.Push(link.a.Numbered(1));
   CHECK(link.a.wire().Transmit(0, burst) == 4);
-  CHECK(Lost(link.a, DropReason::kTooShort) == 1);
-  CHECK(Lost(link.a, DropReason::kTooLong) == 2);
+  CHECK(link.a.Lost(DropReason::kTooShort) == 1);
+  CHECK(link.a.Lost(DropReason::kTooLong) == 2);
   CHECK(link.b.Receive() == Range(1, 2));
 }
 
@@ -273,7 +266,7 @@ TEST_CASE("when the receiver closes, what it had not received is counted at the 
   UntilDown(link.a);
   CHECK(link.a.wire().link_detail() == "the peer is gone");
   CHECK(link.a.wire().Reclaim(0) == 84);
-  CHECK(Lost(link.a, DropReason::kLinkDown) == 20);
+  CHECK(link.a.Lost(DropReason::kLinkDown) == 20);
   CHECK(link.a.out() == 0);
 }
 
@@ -282,7 +275,7 @@ TEST_CASE("when the sender closes, what the peer had not received is counted as 
   link.a.Send(0, 20);
   link.a.wire().Close();
   CHECK(link.a.out() == 0);
-  CHECK(Lost(link.a, DropReason::kStopped) == 20);
+  CHECK(link.a.Lost(DropReason::kStopped) == 20);
 
   CHECK(link.b.Receive().empty());
   UntilDown(link.b);

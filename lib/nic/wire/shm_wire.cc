@@ -8,37 +8,19 @@
 #include <optional>
 #include <utility>
 
-#include "absl/numeric/bits.h"
 #include "absl/strings/str_cat.h"
 #include "nic/wire/shm_meeting_internal.h"
 #include "nic/wire/shm_receiver_internal.h"
 #include "nic/wire/shm_sender_internal.h"
-#include "sluice/base/status.h"
+#include "nic/wire/wire_options_internal.h"
 
 namespace sluice {
 namespace {
 
+static_assert(kMostLanes <= kShmMaxLanes && kLargestRing <= kShmMaxRing);
+
 constexpr size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;
 constexpr mode_t kPermissionBits = 0777;
-
-absl::Status Refuse(const std::string& device, std::string what, std::string remedy) {
-  return ErrorStatus(
-      absl::StatusCode::kInvalidArgument,
-      {.device = device, .stage = "check options", .what = std::move(what), .remedy = std::move(remedy)});
-}
-
-absl::Status CheckOptions(const std::string& device, const WireOptions& options) {
-  if (options.lanes == 0 || options.lanes > kShmMaxLanes)
-    return Refuse(device, absl::StrCat(options.lanes, " lanes"), absl::StrCat("use 1 to ", kShmMaxLanes));
-  if (options.ring > kShmMaxRing || !absl::has_single_bit(options.ring))
-    return Refuse(device, absl::StrCat("a ring of ", options.ring),
-                  absl::StrCat("use a power of two up to ", kShmMaxRing));
-  if (options.pool == nullptr)
-    return Refuse(device, "no pool", "name the pool that frames are received into");
-  if (options.pool->region().size() > kShmMaxRegion)
-    return Refuse(device, "a pool of more than 1 TiB", "use a smaller pool");
-  return absl::OkStatus();
-}
 
 // What lives from Open to Close.
 struct Session {
@@ -98,7 +80,9 @@ class ShmWire final : public Wire {
 };
 
 absl::Status ShmWire::Open(const WireOptions& options) {
-  if (absl::Status checked = CheckOptions(traits_.name, options); !checked.ok()) return checked;
+  if (absl::Status checked = CheckWireOptions(traits_.name, options); !checked.ok()) return checked;
+  if (options.pool->region().size() > kShmMaxRegion)
+    return RefuseOption(traits_.name, "a pool of more than 1 TiB", "use a smaller pool");
   Close();
   absl::StatusOr<std::unique_ptr<ShmMeeting>> meeting = ShmMeeting::Open(options_, options, slot_);
   if (!meeting.ok()) return meeting.status();
@@ -137,11 +121,12 @@ DropCounts ShmWire::drops() const {
 absl::StatusOr<std::unique_ptr<Wire>> MakeShmWire(const ShmWireOptions& options) {
   const std::string device = absl::StrCat("shm ", options.path);
   if (options.path.empty() || options.path.size() > kLongestPath)
-    return Refuse(device, absl::StrCat("a path of ", options.path.size(), " bytes"),
-                  absl::StrCat("use a path of 1 to ", kLongestPath, " bytes"));
+    return RefuseOption(device, absl::StrCat("a path of ", options.path.size(), " bytes"),
+                        absl::StrCat("use a path of 1 to ", kLongestPath, " bytes"));
   if ((options.mode & ~kPermissionBits) != 0)
-    return Refuse(device, "mode", "use permission bits, as in 0660");
-  if (options.retry <= absl::ZeroDuration()) return Refuse(device, "retry is not positive", "use 100 ms");
+    return RefuseOption(device, "mode", "use permission bits, as in 0660");
+  if (options.retry <= absl::ZeroDuration())
+    return RefuseOption(device, "retry is not positive", "use 100 ms");
   return std::make_unique<ShmWire>(options);
 }
 

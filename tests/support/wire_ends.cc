@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/support/shm_ends.h"
+#include "tests/support/wire_ends.h"
 
 #include <poll.h>
 
@@ -24,14 +24,14 @@ Bytes NumberedBytes(uint64_t number, uint32_t length) {
 }
 
 // Serves whenever one of the ends asks for it.
-void ServeUntil(const std::function<bool()>& done, const std::vector<ShmEnd*>& ends) {
+void ServeUntil(const std::function<bool()>& done, const std::vector<WireEnd*>& ends) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   std::vector<pollfd> fds;
-  for (ShmEnd* end : ends) fds.push_back({end->wire().service_fd(), POLLIN, 0});
+  for (WireEnd* end : ends) fds.push_back({end->wire().service_fd(), POLLIN, 0});
   while (!done()) {
     if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("the link did not change");
     poll(fds.data(), fds.size(), 100);
-    for (ShmEnd* end : ends) end->Service();
+    for (WireEnd* end : ends) end->Service();
   }
 }
 
@@ -54,27 +54,27 @@ TempFolder::~TempFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-ShmEnd::ShmEnd(const std::string& path, const ShmEndOptions& options)
+WireEnd::WireEnd(absl::StatusOr<std::unique_ptr<Wire>> wire, const WireEndOptions& options)
     : options_(options),
-      pool_(Take(PacketPool::Create({.name = "shm-test",
+      pool_(Take(PacketPool::Create({.name = "wire-test",
                                      .packets = options.packets,
                                      .buffer_size = options.buffer_size,
                                      .huge_pages = HugePages::kOff}))),
-      wire_(Take(MakeShmWire({.path = path, .role = options.role, .retry = absl::Milliseconds(5)}))) {
+      wire_(Take(std::move(wire))) {
   Reopen();
 }
 
-void ShmEnd::Reopen() {
+void WireEnd::Reopen() {
   const absl::Status opened =
       wire_->Open({.lanes = options_.lanes, .ring = options_.ring, .pool = pool_.get()});
   if (!opened.ok()) throw std::runtime_error(opened.ToString());
 }
 
-PacketPtr ShmEnd::Numbered(uint64_t number, uint32_t length) {
+PacketPtr WireEnd::Numbered(uint64_t number, uint32_t length) {
   return MakePacket(*pool_, NumberedBytes(number, length));
 }
 
-size_t ShmEnd::Send(uint64_t first, size_t count, uint32_t length) {
+size_t WireEnd::Send(uint64_t first, size_t count, uint32_t length) {
   size_t sent = 0;
   while (sent < count) {
     Burst burst;
@@ -88,7 +88,7 @@ size_t ShmEnd::Send(uint64_t first, size_t count, uint32_t length) {
   return sent;
 }
 
-std::vector<uint64_t> ShmEnd::Receive() {
+std::vector<uint64_t> WireEnd::Receive() {
   std::vector<uint64_t> numbers;
   for (Burst burst; wire_->Receive(burst) != 0; burst.Clear()) {
     for (const Packet* packet : burst) numbers.push_back(NumberOf(*packet));
@@ -96,11 +96,36 @@ std::vector<uint64_t> ShmEnd::Receive() {
   return numbers;
 }
 
-void UntilUp(ShmEnd& a, ShmEnd& b) {
+bool WireEnd::SendOne(PacketPtr packet) {
+  Burst burst;
+  burst.Push(std::move(packet));
+  return wire_->Transmit(0, burst) == 1;
+}
+
+PacketPtr WireEnd::ReceiveOne(absl::Duration timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  Burst burst;
+  while (burst.empty() && std::chrono::steady_clock::now() < deadline) {
+    pollfd one{wire_->fd(), POLLIN, 0};
+    if (wire_->Receive(burst) == 0 && wire_->Arm()) poll(&one, 1, 100);
+  }
+  return burst.empty() ? nullptr : burst.PopFront();
+}
+
+void UntilUp(WireEnd& a, WireEnd& b) {
   ServeUntil([&] { return a.up() && b.up(); }, {&a, &b});
 }
 
-void UntilDown(ShmEnd& a) {
+void UntilUp(WireEnd& a) {
+  ServeUntil([&] { return a.up(); }, {&a});
+}
+
+bool Readable(int fd) {
+  pollfd one{fd, POLLIN, 0};
+  return poll(&one, 1, 0) == 1;
+}
+
+void UntilDown(WireEnd& a) {
   ServeUntil([&] { return !a.up(); }, {&a});
 }
 

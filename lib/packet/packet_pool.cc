@@ -7,6 +7,7 @@
 
 #include "packet/freed_packet_internal.h"
 #include "packet/packet_stock_internal.h"
+#include "sluice/packet/budget.h"
 
 namespace sluice {
 
@@ -83,6 +84,26 @@ size_t PacketPool::Get(Burst& burst, size_t n) {
   return taken;
 }
 
+size_t PacketPool::Get(Burst& burst, size_t n, OwnerId owner) {
+  BudgetBook* const budget = options_.budget;
+  if (budget == nullptr || owner == kNobody) return Get(burst, n);
+  const size_t granted = budget->Charge(owner, options_.buffer_size, n);
+  const size_t taken = GetGranted(burst, granted, owner);
+  if (taken < granted) budget->Release(owner, options_.buffer_size, granted - taken);
+  return taken;
+}
+
+size_t PacketPool::GetGranted(Burst& burst, size_t n, OwnerId owner) {
+  const size_t taken = Get(burst, n);
+  if (options_.budget == nullptr) return taken;
+  Packet* const* const fresh = burst.end() - taken;
+  for (size_t i = 0; i < taken; ++i) {
+    fresh[i]->details_.owner = owner;
+    fresh[i]->home_ |= Packet::kCharged;
+  }
+  return taken;
+}
+
 PacketPtr PacketPool::GetOne() {
   Packet* packet = nullptr;
   if (!TakeCached(&packet, 1)) [[unlikely]]
@@ -132,22 +153,45 @@ bool PacketPool::CollectIdleCaches() {
   return found;
 }
 
+// Charges of one owner in one pool, taken back together: neighbours in a burst mostly share both.
+class PacketPool::ChargeRun {
+ public:
+  ~ChargeRun() { Release(); }
+  void Add(const Packet& packet) {
+    if (packet.pool() != pool_ || packet.owner() != owner_) {
+      Release();
+      pool_ = packet.pool();
+      owner_ = packet.owner();
+    }
+    ++buffers_;
+  }
+
+ private:
+  void Release() {
+    if (buffers_ > 0) pool_->options_.budget->Release(owner_, pool_->options_.buffer_size, buffers_);
+    buffers_ = 0;
+  }
+
+  const PacketPool* pool_ = nullptr;
+  OwnerId owner_;
+  size_t buffers_ = 0;
+};
+
+// Settles what a packet must not take home. A charge ends after the buffer is home, so that whoever waited for
+// the one finds the other.
 void PacketPool::PutEncumbered(Packet* const* packets, size_t n) {
+  ChargeRun charges;
   for (size_t i = 0; i < n; ++i) {
     for (Packet* piece = packets[i]; piece != nullptr;) {
       Packet* const next = piece->next_;
-      Settle(*piece);
+      if (piece->owner() != kNobody) charges.Add(*piece);
+      if (piece->borrows()) piece->EndLoan();
+      piece->next_ = nullptr;
+      piece->home_ &= ~(Packet::kFragments | Packet::kCharged);
       piece->pool()->PutOne(piece);
       piece = next;
     }
   }
-}
-
-// Gives back all that a packet must not take home.
-void PacketPool::Settle(Packet& packet) {
-  if (packet.borrows()) packet.EndLoan();
-  packet.next_ = nullptr;
-  packet.home_ &= ~Packet::kFragments;
 }
 
 void PacketPool::PutOne(Packet* packet) {

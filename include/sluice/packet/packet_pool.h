@@ -60,9 +60,12 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   // Appends up to `n` (<= burst.room()) empty packets and returns how many: fewer only when the pool runs
   // dry. Their headroom is at least PacketPoolOptions::headroom, their metadata of line 0 is zero.
   size_t Get(Burst& burst, size_t n);
-  // The same, each buffer charged to `owner` until it is freed; fewer also when the owner's allowance does
-  // not reach.
+  // The same, each buffer charged to `owner` in the pool's budget until it is freed; fewer also when the
+  // owner's allowance does not reach. For kNobody, or in a pool without a budget, nothing is charged.
   size_t Get(Burst& burst, size_t n, OwnerId owner);
+  // The same for `n` buffers that are charged already, by a BudgetWaiter that was granted them. For those that
+  // it does not return, the pool was dry: they stay charged, to be asked for again or released.
+  size_t GetGranted(Burst& burst, size_t n, OwnerId owner);
   // One packet, or null when the pool is dry.
   PacketPtr GetOne();
 
@@ -84,6 +87,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
  private:
   struct Stock;  // the free packets: a cache for each thread, and the depot
   class Refresher;
+  class ChargeRun;
 
   PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
   Packet* Make(uint32_t index);
@@ -95,7 +99,6 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
 
   bool PutPlain(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
-  static void Settle(Packet& packet);
   void PutOne(Packet* packet);
 
   static void Bury(Packet* const* packets, size_t n);

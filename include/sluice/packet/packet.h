@@ -83,15 +83,16 @@ struct OffloadRequest {
   bool outer_checksum : 1 = false;  // fill outer IPv4 and, where it is not zero, outer UDP checksum
   bool segment : 1 = false;         // cut into frames of `mss` payload bytes (TSO, USO)
   bool insert_vlan : 1 = false;     // put Packet::vlan_tci in front of the Ethertype
-  uint8_t reserved : 3 = 0;         // fills the byte that any() tests
+  uint8_t reserved : 3 = 0;         // fills the byte that flags() returns
   uint16_t mss = 0;                 // of the guest, bytes of L4 payload a segment
   uint16_t mss_override = 0;        // larger cut that the underlay allows; 0 = none
 
-  // One test of one byte: in loops over a burst, five tests show.
-  bool any() const {
+  bool any() const { return flags() != 0; }
+  // All that any() asks for in one byte, for loops over a burst that gather it.
+  uint8_t flags() const {
     uint8_t flags;
     std::memcpy(&flags, this, sizeof(flags));
-    return flags != 0;
+    return flags;
   }
 };
 
@@ -136,7 +137,6 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // What is known of the frame. All zero in a fresh packet.
   PortId ingress_port;
   QueueId ingress_queue;
-  uint16_t vlan_tci = 0;  // taken out on receive if vlan_stripped; put in on send if offload.insert_vlan
   bool vlan_stripped : 1 = false;
 
  private:
@@ -148,6 +148,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
   ChecksumVerdict l4_checksum = ChecksumVerdict::kUnknown;
   RssType rss_type = RssType::kNone;
+  uint16_t vlan_tci = 0;  // taken out on receive if vlan_stripped; put in on send if offload.insert_vlan
   OffloadRequest offload;
 
   Packet(const Packet&) = delete;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "nic/model/finisher_internal.h"
+#include "nic/model/vlan_internal.h"
+#include "sluice/packet/checksum.h"
+#include "sluice/packet/headers.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice {
+
+std::optional<DropReason> Finisher::Finish(PacketPtr& packet) const {
+  if (std::optional<DropReason> reason = Measure(*packet)) return reason;
+  if (packet->offload.segment && !options_.carries_segmenting) return DropReason::kUnsupportedOffload;
+  if (!packet->contiguous() && !options_.carries_fragments) {
+    if (std::optional<DropReason> reason = Join(packet)) return reason;
+  }
+  if (!options_.carries_checksums) {
+    if (std::optional<DropReason> reason = FillChecksums(*packet)) return reason;
+  }
+  if (packet->offload.insert_vlan && !options_.carries_vlan) return PutTag(packet);
+  return std::nullopt;
+}
+
+// The tag that is still to be put in counts; what is still to be segmented is measured when it is.
+std::optional<DropReason> Finisher::Measure(const Packet& packet) const {
+  if (packet.length() < FirstLines::kShortest) return DropReason::kTooShort;
+  if (packet.offload.segment) return std::nullopt;
+  const size_t tag = packet.offload.insert_vlan ? sizeof(VlanTag) : 0;
+  if (packet.length() + tag > options_.max_frame) return DropReason::kTooLong;
+  return std::nullopt;
+}
+
+// Replaces a packet by a copy in one piece, with the pool's headroom in front.
+std::optional<DropReason> Finisher::Join(PacketPtr& packet) const {
+  PacketPtr whole = options_.pool->GetOne();
+  if (whole == nullptr) return DropReason::kNoBuffer;
+  if (packet->length() > whole->tailroom()) return DropReason::kTooLong;
+  if (!packet->CopyOut(0, packet->length(), whole->data())) return DropReason::kMalformed;
+  whole->SetLength(packet->length());
+  whole->offload = packet->offload;
+  whole->vlan_tci = packet->vlan_tci;
+  packet = std::move(whole);
+  return std::nullopt;
+}
+
+std::optional<DropReason> Finisher::FillChecksums(Packet& packet) const {
+  OffloadRequest& request = packet.offload;
+  if (!request.l3_checksum && !request.l4_checksum && !request.outer_checksum) return std::nullopt;
+  if (packet.borrows() && !packet.Own()) return DropReason::kTooLong;
+  if (Parse(packet) != ParseVerdict::kOk) return DropReason::kUnsupportedOffload;
+
+  // The inner ones first: the outer UDP checksum covers them.
+  if (request.l3_checksum && !FillIpv4Checksum(packet, LayerSet::kInnermost)) {
+    return DropReason::kUnsupportedOffload;
+  }
+  if (request.l4_checksum && !FillL4Checksum(packet, LayerSet::kInnermost)) {
+    return DropReason::kUnsupportedOffload;
+  }
+  if (request.outer_checksum) FillOuter(packet);
+  request.l3_checksum = request.l4_checksum = request.outer_checksum = false;
+  return std::nullopt;
+}
+
+// IPv6 has no header checksum, and an outer UDP checksum of zero stays zero (RFC 7348, 5).
+void Finisher::FillOuter(Packet& packet) {
+  const LayerOffsets& outer = packet.layers().outer;
+  (void)FillIpv4Checksum(packet, LayerSet::kOuter);
+  const bool udp = outer.l4_type == L4Type::kUdp;
+  if (udp && HeaderAt<UdpHeader>(packet.data(), outer.l4)->checksum.get() == 0) return;
+  (void)FillL4Checksum(packet, LayerSet::kOuter);
+}
+
+std::optional<DropReason> Finisher::PutTag(PacketPtr& packet) const {
+  if (!InsertVlan(*packet)) {
+    if (std::optional<DropReason> reason = Join(packet)) return reason;
+    if (!InsertVlan(*packet)) return DropReason::kUnsupportedOffload;  // a pool without headroom
+  }
+  packet->offload.insert_vlan = false;
+  return std::nullopt;
+}
+
+}  // namespace sluice

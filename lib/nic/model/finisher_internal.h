@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
+#define SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
+
+// What is done to a packet before it may go on the wire: whatever its sender asked for and neither the card nor
+// the wire takes over. The bytes are the same whoever does it.
+// Threads: any; it never changes.
+
+#include <optional>
+
+#include "nic/model/first_lines_internal.h"
+#include "sluice/base/drop_reason.h"
+#include "sluice/nic/wire.h"
+#include "sluice/packet/packet.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+
+struct FinisherOptions {
+  uint32_t max_frame = 0;
+  bool carries_checksums = false;  // may cross unfinished
+  bool carries_segmenting = false;
+  bool carries_vlan = false;
+  bool carries_fragments = false;
+  PacketPool* pool = nullptr;  // for copies
+};
+
+class Finisher {
+ public:
+  explicit Finisher(const FinisherOptions& options) : options_(options) {}
+
+  // Whether any packet of a burst needs Finish.
+  bool AnyOdd(const FirstLines& burst) const {
+    return burst.any_request() || !burst.lengths_within(options_.max_frame) ||
+           (burst.any_fragments() && !options_.carries_fragments);
+  }
+
+  // Makes `packet`, or a copy in its place, fit to go; or says why it cannot. Finishing twice changes nothing.
+  std::optional<DropReason> Finish(PacketPtr& packet) const;
+
+ private:
+  std::optional<DropReason> Measure(const Packet& packet) const;
+  std::optional<DropReason> Join(PacketPtr& packet) const;
+  std::optional<DropReason> FillChecksums(Packet& packet) const;
+  static void FillOuter(Packet& packet);
+  std::optional<DropReason> PutTag(PacketPtr& packet) const;
+
+  const FinisherOptions options_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
+#include "nic/model/inspector_internal.h"
+#include "nic/model/vlan_internal.h"
+#include "sluice/packet/checksum.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice {
+namespace {
+
+// Of two checksums, one in and one outside of a tunnel: bad if either is, good if one was looked at.
+ChecksumVerdict Both(ChecksumVerdict outer, ChecksumVerdict inner) {
+  if (outer == ChecksumVerdict::kBad || inner == ChecksumVerdict::kBad) return ChecksumVerdict::kBad;
+  return outer == ChecksumVerdict::kUnknown ? inner : outer;
+}
+
+uint16_t Segments(uint32_t payload, uint16_t size) {
+  const uint32_t segments = (payload + size - 1) / size;
+  return static_cast<uint16_t>(std::min<uint32_t>(segments, std::numeric_limits<uint16_t>::max()));
+}
+
+}  // namespace
+
+std::optional<DropReason> Inspector::Inspect(Packet& packet, const SteeringTable& table,
+                                             QueueId& queue) const {
+  if (packet.length() < FirstLines::kShortest) return DropReason::kTooShort;
+  // What is still to be segmented is not a frame yet.
+  if (packet.length() > options_.max_frame && !packet.offload.segment) return DropReason::kTooLong;
+
+  TakeTag(packet);
+  ParseVerdict verdict = ParseVerdict::kTruncated;
+  if (options_.verify_checksums || table.parses() || packet.offload.any()) verdict = Parse(packet);
+  if (options_.verify_checksums && verdict == ParseVerdict::kOk) Verify(packet);
+  if (packet.offload.any()) TellUnfinished(packet, verdict);
+  const bool bad = packet.l3_checksum == ChecksumVerdict::kBad || packet.l4_checksum == ChecksumVerdict::kBad;
+  if (bad && options_.drop_bad_checksums) return DropReason::kBadChecksum;
+  return table.Steer(packet, verdict, queue);
+}
+
+// A tag that came beside the frame, over a wire in memory, is put where it is wanted; without room for it in the
+// frame it stays beside it.
+void Inspector::TakeTag(Packet& packet) const {
+  if (packet.offload.insert_vlan) {
+    packet.offload.insert_vlan = false;
+    packet.vlan_stripped = options_.strip_vlan || !InsertVlan(packet);
+  } else if (options_.strip_vlan) {
+    StripVlan(packet);
+  }
+}
+
+// The request stays: whoever sends the packet on passes it on, and the last who can finishes it.
+void Inspector::TellUnfinished(Packet& packet, ParseVerdict verdict) {
+  if (packet.offload.l3_checksum) packet.l3_checksum = ChecksumVerdict::kPartial;
+  if (packet.offload.l4_checksum) packet.l4_checksum = ChecksumVerdict::kPartial;
+  if (!packet.offload.segment || packet.offload.mss == 0 || verdict != ParseVerdict::kOk) return;
+  const uint32_t payload = packet.length() - Select(packet.layers(), LayerSet::kInnermost).payload;
+  packet.set_coalesced(Segments(payload, packet.offload.mss), packet.offload.mss);
+}
+
+void Inspector::Verify(Packet& packet) {
+  packet.l3_checksum =
+      Both(VerifyIpv4Checksum(packet, LayerSet::kOuter), VerifyIpv4Checksum(packet, LayerSet::kInner));
+  packet.l4_checksum =
+      Both(VerifyL4Checksum(packet, LayerSet::kOuter), VerifyL4Checksum(packet, LayerSet::kInner));
+}
+
+}  // namespace sluice

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
+#define SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
+
+// What the card does with one arrival before it lies on a ring: length, VLAN tag, layers, checksums, steering.
+// Threads: whoever steers, one at a time.
+
+#include <optional>
+
+#include "nic/model/first_lines_internal.h"
+#include "nic/model/steering_table_internal.h"
+#include "sluice/base/drop_reason.h"
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+struct InspectorOptions {
+  uint32_t max_frame = 0;
+  bool strip_vlan = false;
+  bool verify_checksums = false;
+  bool drop_bad_checksums = false;
+};
+
+class Inspector {
+ public:
+  explicit Inspector(const InspectorOptions& options) : options_(options) {}
+
+  // Whether every arrival needs Inspect, whatever the tables say.
+  bool looks() const { return options_.strip_vlan || options_.verify_checksums; }
+
+  // Whether any of a burst does: it is too short or too long, or came unfinished over a wire in memory.
+  bool AnyOdd(const FirstLines& burst) const {
+    return burst.any_request() || !burst.lengths_within(options_.max_frame);
+  }
+
+  // After Packet::Arrive. Where it goes, or why it ends here.
+  std::optional<DropReason> Inspect(Packet& packet, const SteeringTable& table, QueueId& queue) const;
+
+ private:
+  void TakeTag(Packet& packet) const;
+  static void TellUnfinished(Packet& packet, ParseVerdict verdict);
+  static void Verify(Packet& packet);
+
+  const InspectorOptions options_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_

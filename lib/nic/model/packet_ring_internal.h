@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_MODEL_PACKET_RING_INTERNAL_H_
+#define SLUICE_NIC_MODEL_PACKET_RING_INTERNAL_H_
+
+// A bounded queue of packets from one thread to one other: a lane of a pair wire, a receive ring of a ModelNic.
+//
+//   head ──▶ │ p │ p │ p │   │   │ ◀── tail      both only grow; slot = number % capacity
+//            receiver owns        sender owns
+//
+// Owns what is in it. Each side keeps a copy of the other's number and looks again only when that says empty or
+// full, so that in full flow the two meet once in many bursts.
+//
+// Memory order: the sender releases the slots by tail, the receiver returns them by head. Publishing is
+// sequentially consistent, for the sender's next step is to ask whether the receiver sleeps (doorbell_internal.h).
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "sluice/base/counters.h"
+#include "sluice/packet/packet.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+
+class PacketRing {
+ public:
+  // `capacity` is a power of two.
+  explicit PacketRing(uint32_t capacity) : slots_(new Packet*[capacity]), mask_(capacity - 1) {}
+  ~PacketRing() { Clear(); }
+  PacketRing(const PacketRing&) = delete;
+  PacketRing& operator=(const PacketRing&) = delete;
+
+  size_t capacity() const { return mask_ + 1; }
+
+  // Sender.
+  // -----------------------------------------------------------------------------------------------------
+  // Takes over and publishes the first of `n` packets, as many as fit.
+  size_t Push(Packet* const* packets, size_t n) {
+    n = std::min(n, Room(n));
+    if (n == 0) return 0;
+    CopyIn(packets, n);
+    staged_ += n;
+    Publish();
+    return n;
+  }
+
+  // Takes over one packet, which stays unseen until Publish; false when full.
+  bool Stage(Packet* packet) {
+    if (Room(1) == 0) return false;
+    slots_[staged_++ & mask_] = packet;
+    return true;
+  }
+  void Publish() { tail_.store(staged_, std::memory_order_seq_cst); }
+
+  // Receiver.
+  // ---------------------------------------------------------------------------------------------------
+  // Hands over up to `n` packets, the oldest first.
+  size_t Pop(Packet** to, size_t n) {
+    const uint64_t head = head_.load(std::memory_order_relaxed);  // its own
+    if (tail_seen_ - head < n) tail_seen_ = tail_.load(std::memory_order_acquire);
+    n = std::min<uint64_t>(n, tail_seen_ - head);
+    if (n == 0) return 0;
+    CopyOut(head, to, n);
+    head_.store(head + n, std::memory_order_release);
+    return n;
+  }
+
+  // Whether nothing waits, after the receiver said that it is going to sleep.
+  bool EmptyBeforeSleep() const {
+    return tail_.load(std::memory_order_seq_cst) == head_.load(std::memory_order_relaxed);
+  }
+
+  // Frees what is in it, with neither side at work; returns how many.
+  size_t Clear() {
+    size_t freed = 0;
+    for (Packet* packet; Pop(&packet, 1) == 1; ++freed) PacketPool::Put(&packet, 1);
+    return freed;
+  }
+
+  // Any thread; may be out of date.
+  size_t size() const {
+    const uint64_t head = head_.load(std::memory_order_acquire);
+    return tail_.load(std::memory_order_acquire) - head;
+  }
+
+ private:
+  // Free slots; looks at the receiver's number only when fewer than `wanted` are known of.
+  size_t Room(size_t wanted) {
+    const size_t room = capacity() - (staged_ - head_seen_);
+    if (room >= wanted) [[likely]]
+      return room;
+    head_seen_ = head_.load(std::memory_order_acquire);
+    return capacity() - (staged_ - head_seen_);
+  }
+
+  // Up to the end of the array, and from its start.
+  void CopyIn(Packet* const* packets, size_t n) {
+    const size_t at = staged_ & mask_;
+    const size_t first = std::min(n, capacity() - at);
+    std::copy_n(packets, first, &slots_[at]);
+    std::copy_n(packets + first, n - first, &slots_[0]);
+  }
+  void CopyOut(uint64_t head, Packet** to, size_t n) const {
+    const size_t at = head & mask_;
+    const size_t first = std::min(n, capacity() - at);
+    std::copy_n(&slots_[at], first, to);
+    std::copy_n(&slots_[0], n - first, to + first);
+  }
+
+  // Read by both, written by none.
+  const std::unique_ptr<Packet*[]> slots_;
+  const size_t mask_;
+
+  alignas(kCacheLine) std::atomic<uint64_t> tail_{0};  // the sender's line
+  uint64_t staged_ = 0;                                // tail, and what was staged since
+  uint64_t head_seen_ = 0;
+
+  alignas(kCacheLine) std::atomic<uint64_t> head_{0};  // the receiver's line
+  uint64_t tail_seen_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_MODEL_PACKET_RING_INTERNAL_H_

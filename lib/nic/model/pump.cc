@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the wire to the rings, for all queues at once.
+#include <bit>
+#include <utility>
+
+#include "nic/model/receiver_internal.h"
+
+namespace sluice {
+
+// Nobody waits for the lock, and it is held for one burst. Acquire and release: what the last pumper wrote (rings,
+// counters, tables) is now this one's.
+bool ModelReceiver::TakePump() {
+  return !pumping_.load(std::memory_order_relaxed) && !pumping_.exchange(true, std::memory_order_acquire);
+}
+void ModelReceiver::LetPumpGo() { pumping_.store(false, std::memory_order_release); }
+
+void ModelReceiver::Pump() {
+  if (!TakePump()) return;
+  PumpBurst();
+  if (sleepers_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    ArmForSleepers();
+  LetPumpGo();
+}
+
+void ModelReceiver::PumpBurst() {
+  if (tables_->changing()) [[unlikely]]
+    tables_->Advance(clock_);
+  if (arrivals_.empty()) wire_.Receive(arrivals_);
+  if (!arrivals_.empty()) Distribute();
+}
+
+// 1. Each packet to its ring, where nobody sees it yet. 2. The rings made visible, one write for each.
+void ModelReceiver::Distribute() {
+  const Nanoseconds stamp = StampTime();
+  uint64_t touched = 0;
+  for (; !arrivals_.empty(); arrivals_.DropFront(1)) {
+    if (!SteerFront(stamp)) continue;
+    Packet& packet = arrivals_[0];
+    ModelRxQueue& queue = *queues_[packet.ingress_queue.value()];
+    if (queue.Stage(&packet)) {
+      touched |= queue.bit();
+    } else if (lossless_) {
+      front_steered_ = true;  // stays in front until there is room
+      break;
+    } else {
+      queue.Drop(&packet, DropReason::kReceiveRingFull);
+    }
+  }
+  Publish(touched);
+}
+
+// False when the packet ended here.
+bool ModelReceiver::SteerFront(Nanoseconds stamp) {
+  if (std::exchange(front_steered_, false)) return true;
+  Packet* packet = &arrivals_[0];
+  packet->Arrive(port_, QueueId{0});
+  const std::optional<DropReason> reason = Inspect(*packet, stamp);
+  if (!reason) return true;
+  drops_.Add(*reason);
+  PacketPool::Put(&packet, 1);
+  return false;
+}
+
+void ModelReceiver::Publish(uint64_t touched) {
+  for (uint64_t left = touched; left != 0; left &= left - 1) queues_[std::countr_zero(left)]->Publish();
+  // Sequentially consistent, after the rings: see doorbell_internal.h.
+  const uint64_t asleep = sleepers_.load(std::memory_order_seq_cst) & touched;
+  if (asleep != 0) [[unlikely]]
+    Wake(asleep);
+}
+
+void ModelReceiver::Wake(uint64_t queues) {
+  for (uint64_t left = queues; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    if (Rise(uint64_t{1} << i)) queues_[i]->Ring();
+  }
+}
+
+bool ModelReceiver::Sleep(uint64_t bit, const PacketRing& ring) {
+  if (!wire_.traits().sleeps) return false;
+  sleepers_.fetch_or(bit, std::memory_order_seq_cst);
+  if (!ring.EmptyBeforeSleep() || !TakePump()) return false;
+  // Arrivals that wait for room on another ring come on when its poller makes room, and wake this queue then.
+  const bool armed = !arrivals_.empty() || wire_.Arm();
+  LetPumpGo();
+  return armed;
+}
+
+// Somebody sleeps, and this poller may not be back for long: it leaves the wire armed. What arrives meanwhile is
+// pumped; when it does not end, the sleepers have to help.
+void ModelReceiver::ArmForSleepers() {
+  constexpr int kRounds = 4;
+  for (int round = 0; round < kRounds; ++round) {
+    if (!arrivals_.empty() || wire_.Arm()) return;
+    PumpBurst();
+  }
+  Wake(sleepers_.load(std::memory_order_relaxed));
+}
+
+}  // namespace sluice

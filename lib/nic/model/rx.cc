@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a poller does: takes packets from the wire, or from its ring.
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "nic/model/receiver_internal.h"
+#include "nic/model/rx_queue_internal.h"
+#include "sluice/base/status.h"
+
+namespace sluice {
+
+size_t ModelRxQueue::Receive(Burst& burst) {
+  const bool slept = std::exchange(armed_, false);
+  if (slept) [[unlikely]]
+    Wake();
+  const size_t received = ring_ == nullptr ? ReceiveDirect(burst) : ReceiveFromRing(burst);
+  if (slept && received > 0) [[unlikely]]
+    wakeups_.Add();
+  return received;
+}
+
+size_t ModelRxQueue::ReceiveDirect(Burst& burst) {
+  // 1. From the wire into the burst.
+  const size_t arrived = receiver_.wire().Receive(burst);
+  if (arrived == 0) return 0;
+  Packet** const packets = burst.Extend(0) - arrived;
+
+  // 2. One pass over the first lines: all that has to be done for most packets.
+  const PortId port = receiver_.port();
+  FirstLines lines;
+  for (size_t i = 0; i < arrived; ++i) {
+    lines.Add(*packets[i]);
+    packets[i]->Arrive(port, id_);
+  }
+  if (!receiver_.idle() || receiver_.inspector().AnyOdd(lines)) [[unlikely]] {
+    const size_t kept = receiver_.InspectAll(packets, arrived, drops_);
+    burst.DropBack(arrived - kept);
+    Count(packets, kept);
+    return kept;
+  }
+  packets_.Add(arrived);
+  bytes_.Add(lines.bytes());
+  return arrived;
+}
+
+size_t ModelRxQueue::ReceiveFromRing(Burst& burst) {
+  const size_t room = burst.room();
+  if (ring_->size() < room) receiver_.Pump();
+  Packet** const packets = burst.Extend(room);
+  const size_t received = ring_->Pop(packets, room);
+  burst.DropBack(room - received);
+  Count(packets, received);
+  return received;
+}
+
+void ModelRxQueue::Count(Packet* const* packets, size_t n) {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < n; ++i) bytes += packets[i]->length();
+  packets_.Add(n);
+  bytes_.Add(bytes);
+}
+
+bool ModelRxQueue::Arm() {
+  armed_ = true;
+  if (ring_ == nullptr) return receiver_.wire().Arm();
+  // First the notice, then the look: whoever puts a packet on the ring after that look sees the notice.
+  if (receiver_.Sleep(bit(), *ring_)) return true;
+  Wake();
+  return false;
+}
+
+void ModelRxQueue::Wake() {
+  if (ring_ == nullptr) return;  // the wire's Receive does it
+  if (receiver_.Rise(bit())) {
+    bell_.TakeIn();
+  } else {
+    bell_.Expect();
+  }
+}
+
+int ModelRxQueue::fd() const { return ring_ == nullptr ? receiver_.wire().fd() : epoll_.get(); }
+
+QueueStats ModelRxQueue::stats() const {
+  return {.packets = packets_.value(),
+          .bytes = bytes_.value(),
+          .wakeups = wakeups_.value(),
+          .drops = drops_.Read()};
+}
+
+absl::Status ModelRxQueue::Open(const QueueOptions& queues, bool steered) {
+  armed_ = false;
+  if (!steered) return absl::OkStatus();
+  ring_ = std::make_unique<PacketRing>(queues.rx_ring);
+  if (receiver_.wire().traits().sleeps) return OpenDescriptors();
+  return absl::OkStatus();
+}
+
+absl::Status ModelRxQueue::OpenDescriptors() {
+  const std::string& device = receiver_.wire().traits().name;
+  if (absl::Status opened = bell_.Open(device.c_str()); !opened.ok()) return opened;
+  epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event readable{};
+  readable.events = EPOLLIN;
+  for (const int fd : {bell_.fd(), receiver_.wire().fd()}) {
+    if (!epoll_.valid() || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &readable) != 0) {
+      return ErrorStatus({.device = device,
+                          .stage = "make a wake-up descriptor",
+                          .error_number = errno,
+                          .remedy = "raise the limit of open files (ulimit -n), or close some"});
+    }
+  }
+  return absl::OkStatus();
+}
+
+void ModelRxQueue::Close() {
+  if (ring_ != nullptr) drops_.Add(DropReason::kStopped, ring_->Clear());
+  ring_.reset();
+  epoll_ = UniqueFd();
+  bell_.Close();
+}
+
+}  // namespace sluice

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_MODEL_RX_QUEUE_INTERNAL_H_
+#define SLUICE_NIC_MODEL_RX_QUEUE_INTERNAL_H_
+
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "base/unique_fd_internal.h"
+#include "nic/model/doorbell_internal.h"
+#include "nic/model/packet_ring_internal.h"
+#include "sluice/base/counters.h"
+#include "sluice/nic/nic.h"
+#include "sluice/nic/queue.h"
+
+namespace sluice {
+
+class ModelReceiver;
+
+// One receive queue of a ModelNic, in one of the two manners of receiver_internal.h.
+class ModelRxQueue final : public RxQueue {
+ public:
+  ModelRxQueue(ModelReceiver& receiver, QueueId id) : receiver_(receiver), id_(id) {}
+
+  size_t Receive(Burst& burst) override;
+  bool Arm() override;
+  int fd() const override;
+  QueueId id() const override { return id_; }
+  QueueStats stats() const override;
+
+  // Control thread, nobody polling.
+  // -----------------------------------------------------------------------------------------------------
+  absl::Status Open(const QueueOptions& queues, bool steered);
+  void Close();
+
+  // Pump.
+  // -----------------------------------------------------------------------------------------------------
+  bool Stage(Packet* packet) { return ring_->Stage(packet); }
+  void Publish() { ring_->Publish(); }
+  void Drop(Packet* packet, DropReason reason) {
+    drops_.Add(reason);
+    PacketPool::Put(&packet, 1);
+  }
+  void Ring() { bell_.Ring(); }
+
+  uint64_t bit() const { return uint64_t{1} << id_.value(); }
+
+ private:
+  size_t ReceiveDirect(Burst& burst);
+  size_t ReceiveFromRing(Burst& burst);
+  void Count(Packet* const* packets, size_t n);
+  absl::Status OpenDescriptors();
+  void Wake();
+
+  ModelReceiver& receiver_;
+  const QueueId id_;
+  bool armed_ = false;                // since the last Receive
+  std::unique_ptr<PacketRing> ring_;  // null: direct
+  UniqueFd epoll_;                    // over the wire's descriptor and the bell
+  Doorbell bell_;
+
+  alignas(kCacheLine) Counter packets_;  // of the poller
+  Counter bytes_;
+  Counter wakeups_;
+
+  DropCounters drops_;  // of whoever steers; aligned
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_MODEL_RX_QUEUE_INTERNAL_H_

@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # libsluice: every lib/<layer>/**.cc. The objects are also a static archive for the tests, which reach private headers.
 file(GLOB_RECURSE SLUICE_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/*.cc)
-if(NOT (LIBXDP_FOUND AND LIBBPF_FOUND))
-  # The queue plan is plain arithmetic, with tests that run anywhere.
-  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
-  list(APPEND SLUICE_SOURCES ${PROJECT_SOURCE_DIR}/lib/nic/xdp/queue_plan.cc)
-endif()
 file(GLOB_RECURSE SLUICE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/sluice/*.h)
 
 # A backend is a folder; beside it, for builds without its libraries, one source that answers with what is missing.
@@ -13,6 +8,7 @@ if(SLUICE_XDP)
   list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp_absent\\.cc$")
 else()
   list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
+  list(APPEND SLUICE_SOURCES ${PROJECT_SOURCE_DIR}/lib/nic/xdp/queue_plan.cc)  # arithmetic, tested everywhere
 endif()
 
 add_library(sluice_objects OBJECT ${SLUICE_SOURCES})
@@ -25,7 +21,7 @@ target_include_directories(sluice_objects
 target_compile_options(sluice_objects PRIVATE -ftls-model=initial-exec)
 
 set(SLUICE_PUBLIC_LIBRARIES absl::status absl::statusor absl::time absl::strings absl::span Threads::Threads)
-set(SLUICE_PRIVATE_LIBRARIES Boost::json PkgConfig::URCU)
+set(SLUICE_PRIVATE_LIBRARIES absl::str_format Boost::json PkgConfig::URCU)
 if(SLUICE_XDP)
   list(APPEND SLUICE_PRIVATE_LIBRARIES PkgConfig::LIBXDP PkgConfig::LIBBPF)
 endif()

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is left of the AF_XDP backend in a build without libxdp: the answer that names the package.
 
-#ifndef SLUICE_HAVE_XDP
-
 #include "absl/strings/str_cat.h"
 #include "sluice/base/status.h"
 #include "sluice/nic/xdp_nic.h"
@@ -19,5 +17,3 @@ absl::StatusOr<std::unique_ptr<XdpNic>> OpenXdpNic(const XdpNicOptions& options)
 }
 
 }  // namespace sluice
-
-#endif  // SLUICE_HAVE_XDP

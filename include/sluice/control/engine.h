@@ -56,12 +56,13 @@ struct EngineOptions {
 };
 
 struct PortOptions {
-  SwitchPortOptions switching{};  // name, VLANs, bounds, anti-spoof
-  uint16_t rx_queues = 0;         // 0 = as many as there are workers and the Nic has; more is refused
-  uint16_t tx_queues = 0;         // likewise
-  uint32_t rx_ring = 1024;        // packets a queue; a power of two
-  uint32_t tx_ring = 1024;        // likewise
-  OwnerId owner = kNobody;        // who is charged for buffers that arrive here
+  SwitchPortOptions
+      switching{};  // VLANs, bounds, anti-spoof; an empty name becomes the Nic's. inserts_vlan is set here
+  uint16_t rx_queues = 0;   // 0 = as many as there are workers, or fewer when the Nic has not so many
+  uint16_t tx_queues = 0;   // likewise; more than workers stay unused
+  uint32_t rx_ring = 0;     // packets a queue, a power of two; 0 = 1024, or the Nic's most
+  uint32_t tx_ring = 0;     // likewise
+  OwnerId owner = kNobody;  // who is charged for buffers that arrive here
 };
 
 struct PortEvent {

@@ -96,14 +96,14 @@ struct ModelHardware {
 // have passed since the call that made it: that many arrivals, and that much of the Clock.
 struct TableWriteDelay {
   uint32_t arrivals = 0;
-  absl::Duration time;
+  absl::Duration time{};
 };
 
 struct ModelNicOptions {
   std::string name = "model";
-  MacAddress mac;              // as told to others; arrivals are not compared with it
+  MacAddress mac{};              // as told to others; arrivals are not compared with it
   NodeId node = kUnknownNode;  // as told to others
-  ModelHardware hardware;
+  ModelHardware hardware{};
   const Clock* clock = nullptr;  // of stamps and delays; outlives the Nic. Null = Clock::Monotonic()
 
   // What is asked of arrivals. Each costs a look into every frame, and is refused when the hardware lacks it.
@@ -116,7 +116,7 @@ struct ModelNicOptions {
   // slowest.
   bool lossless = false;
 
-  TableWriteDelay table_write_delay;
+  TableWriteDelay table_write_delay{};
 };
 
 class SLUICE_EXPORT ModelNic : public Nic {

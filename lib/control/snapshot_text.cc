@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/control/snapshot.h"
+
+namespace sluice {
+namespace {
+
+void AppendPorts(const Snapshot& snapshot, std::string& out) {
+  absl::StrAppendFormat(&out, "%-4s %-14s %-20s %-5s %12s %12s %9s %9s\n", "port", "name", "device", "link",
+                        "received", "sent", "held", "dropped");
+  for (const PortSnapshot& port : snapshot.ports) {
+    absl::StrAppendFormat(&out, "%-4d %-14.14s %-20.20s %-5s %12d %12d %9d %9d\n", port.id.value(), port.name,
+                          port.nic, port.link == LinkState::kUp ? "up" : "down", port.switching.received,
+                          port.switching.sent, port.switching.held + port.handed_over,
+                          port.switching.drops.total() + port.nic_drops.total());
+  }
+}
+
+void AppendQueue(const PortSnapshot& port, const char* way, const QueueSnapshot& queue, std::string& out) {
+  absl::StrAppendFormat(&out, "%-14.14s %-3s %5d %7d %12d %15d %9d %9d\n", port.name, way, queue.id.value(),
+                        queue.worker.value(), queue.stats.packets, queue.stats.bytes, queue.stats.wakeups,
+                        queue.stats.drops.total());
+}
+
+void AppendQueues(const Snapshot& snapshot, std::string& out) {
+  absl::StrAppendFormat(&out, "\n%-14s %-3s %5s %7s %12s %15s %9s %9s\n", "port", "way", "queue", "worker",
+                        "packets", "bytes", "wakeups", "dropped");
+  for (const PortSnapshot& port : snapshot.ports) {
+    for (const QueueSnapshot& queue : port.rx) AppendQueue(port, "in", queue, out);
+    for (const QueueSnapshot& queue : port.tx) AppendQueue(port, "out", queue, out);
+  }
+}
+
+void AppendModes(const Snapshot& snapshot, std::string& out) {
+  for (const PortSnapshot& port : snapshot.ports) {
+    for (const ModeInForce& mode : port.modes) {
+      if (mode.wanted == Want::kOff && !mode.active) continue;
+      absl::StrAppendFormat(&out, "%s: %s %s", port.name, mode.name,
+                            mode.active ? "in force" : "not in force");
+      absl::StrAppend(&out, mode.reason.empty() ? "" : ": ", mode.reason, "\n");
+    }
+  }
+}
+
+void AppendWorkers(const Snapshot& snapshot, std::string& out) {
+  constexpr const char* kModes[] = {"poll", "adaptive", "interrupt"};
+  absl::StrAppendFormat(&out, "\n%-6s %-9s %12s %12s %12s %9s %14s\n", "worker", "mode", "packets", "polls",
+                        "busy polls", "sleeps", "cycles/packet");
+  for (const WorkerSnapshot& worker : snapshot.workers) {
+    const WorkerStats& stats = worker.stats;
+    absl::StrAppendFormat(&out, "%-6d %-9s %12d %12d %12d %9d %14d\n", worker.id.value(),
+                          kModes[static_cast<size_t>(worker.mode)], stats.packets, stats.polls,
+                          stats.busy_polls, stats.sleeps,
+                          stats.packets == 0 ? 0 : stats.busy_cycles / stats.packets);
+  }
+}
+
+// Where, why, how many, and what it means.
+void AppendDrops(absl::string_view where, const DropCounts& drops, std::string& out) {
+  for (size_t i = 0; i < kDropReasonCount; ++i) {
+    const auto reason = static_cast<DropReason>(i);
+    if (drops[reason] == 0) continue;
+    absl::StrAppendFormat(&out, "%-22s %-20s %12d  %s\n", where, Name(reason), drops[reason],
+                          Meaning(reason));
+  }
+}
+
+void AppendAllDrops(const Snapshot& snapshot, std::string& out) {
+  absl::StrAppendFormat(&out, "\n%-22s %-20s %12s\n", "dropped at", "reason", "packets");
+  for (const PortSnapshot& port : snapshot.ports) {
+    AppendDrops(absl::StrCat(port.name, " device"), port.nic_drops, out);
+    AppendDrops(absl::StrCat(port.name, " switch"), port.switching.drops, out);
+  }
+  AppendDrops("ports now gone, in", snapshot.departed.receive_drops, out);
+  AppendDrops("ports now gone, out", snapshot.departed.send_drops, out);
+  AppendDrops("between workers", snapshot.dropped_between, out);
+}
+
+}  // namespace
+
+std::string ToText(const Snapshot& snapshot) {
+  std::string out;
+  AppendPorts(snapshot, out);
+  AppendQueues(snapshot, out);
+  AppendModes(snapshot, out);
+  AppendWorkers(snapshot, out);
+  AppendAllDrops(snapshot, out);
+  const Balance balance = BalanceOf(snapshot);
+  absl::StrAppendFormat(&out, "\nreceived %d + copied %d = sent %d + held %d + dropped %d (difference %d)\n",
+                        balance.received, balance.copies, balance.sent, balance.held, balance.drops.total(),
+                        balance.difference());
+  absl::StrAppendFormat(&out, "addresses learned %d; buffers free %d of %d\n", snapshot.addresses.size(),
+                        snapshot.pool.available, snapshot.pool.packets);
+  return out;
+}
+
+}  // namespace sluice

@@ -27,8 +27,9 @@
 namespace sluice {
 
 struct PacketSocketWireOptions {
-  std::string interface;  // "eth0". Required
-  std::string netns;  // a namespace file, as /run/netns/blue; empty = the one of the thread that calls Open
+  std::string interface = {};  // "eth0". Required
+  std::string netns =
+      {};  // a namespace file, as /run/netns/blue; empty = the one of the thread that calls Open
   uint32_t max_frame =
       1518;  // bytes, Ethernet header and tag included, 64 to 65535; a slot of the ring holds one
   bool promiscuous = true;   // also frames for other addresses, as long as the wire is open

@@ -41,7 +41,7 @@ enum class ShmRole : uint8_t {
 };
 
 struct ShmWireOptions {
-  std::string path;  // of the socket, up to 107 bytes. Required
+  std::string path = {};  // of the socket, up to 107 bytes. Required
   ShmRole role = ShmRole::kServer;
   mode_t mode = 0660;                              // of the socket file: who may connect. Server only
   absl::Duration retry = absl::Milliseconds(100);  // between attempts to connect. Client only

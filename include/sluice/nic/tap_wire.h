@@ -28,8 +28,9 @@
 namespace sluice {
 
 struct TapWireOptions {
-  std::string interface;  // "tap0": made if there is none of the name, else attached to. Required
-  std::string netns;  // a namespace file, as /run/netns/blue; empty = the one of the thread that calls Open
+  std::string interface = {};  // "tap0": made if there is none of the name, else attached to. Required
+  std::string netns =
+      {};  // a namespace file, as /run/netns/blue; empty = the one of the thread that calls Open
   uint32_t max_frame = 1518;    // bytes, Ethernet header and tag included, 64 to 65535
   bool leave_checksums = true;  // let the kernel hand over frames with unfinished checksums
 };

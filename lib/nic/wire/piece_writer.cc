@@ -14,7 +14,7 @@ size_t PieceWriter::PiecesFor(const PacketPool& pool, size_t bytes) {
 
 bool PieceWriter::Write(const uint8_t* bytes, size_t count) {
   while (count != 0) {
-    if (piece_ == nullptr) piece_ = pool_.GetOne();
+    if (piece_ == nullptr) piece_ = Fresh();
     if (piece_ == nullptr) return false;
     const size_t used = piece_->length();
     const size_t n = std::min(count, piece_->tailroom());
@@ -30,6 +30,12 @@ bool PieceWriter::Write(const uint8_t* bytes, size_t count) {
 PacketPtr PieceWriter::Finish() {
   if (piece_ != nullptr) HangOn();
   return std::move(head_);
+}
+
+PacketPtr PieceWriter::Fresh() const {
+  if (owner_ == kNobody) return pool_.GetOne();
+  Burst one;
+  return pool_.Get(one, 1, owner_) == 1 ? one.PopFront() : nullptr;
 }
 
 void PieceWriter::HangOn() {

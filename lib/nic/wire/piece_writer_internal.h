@@ -15,20 +15,23 @@ namespace sluice {
 
 class PieceWriter {
  public:
-  explicit PieceWriter(PacketPool& pool) : pool_(pool) {}
+  // `owner` is charged for what it takes.
+  explicit PieceWriter(PacketPool& pool, OwnerId owner = kNobody) : pool_(pool), owner_(owner) {}
 
   // How many packets a frame of `bytes` takes.
   static size_t PiecesFor(const PacketPool& pool, size_t bytes);
 
-  // False when the pool is dry: what was written so far goes back with the writer.
+  // False when the pool is dry or the owner's allowance used up: what was written so far goes back with the writer.
   [[nodiscard]] bool Write(const uint8_t* bytes, size_t count);
   // Null when nothing was written.
   PacketPtr Finish();
 
  private:
+  PacketPtr Fresh() const;
   void HangOn();
 
   PacketPool& pool_;
+  const OwnerId owner_;
   PacketPtr head_;
   PacketPtr piece_;  // being filled
 };

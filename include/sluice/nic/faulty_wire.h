@@ -2,23 +2,20 @@
 #ifndef SLUICE_NIC_FAULTY_WIRE_H_
 #define SLUICE_NIC_FAULTY_WIRE_H_
 
-// A wire with something wrong with it, for tests and rehearsals: wraps any other wire and loses, repeats,
-// delays or re-orders its frames, by script or by chance, and takes its link down at given times.
+// A wire with something wrong with it, for tests and rehearsals: wraps any other wire and loses, repeats, delays or
+// re-orders its frames, by script or by chance, and takes its link down at given times.
 //
 //   auto [a, b] = MakeWirePair();
-//   auto bad = MakeFaultyWire(std::move(a), {.transmit = {.lose = {3}, .duplicate_chance = 0.01}, .clock =
-//   &clock});
+//   auto bad = MakeFaultyWire(std::move(a), {.transmit = {.lose = {3}, .duplicate_chance = 0.01}, .clock = &clock});
 //
-// Accounts, at any moment, for each direction: injected + duplicated = delivered + lost + held. Lost frames
-// are in
-//   drops() as kFault, those of a link that is down as kLinkDown.
-// Held: delayed frames move on when this end is next polled (Transmit or Reclaim on their lane, Receive, Arm)
-// after their
-//   time. While it holds frames it takes no more than the ring's number, so that a slow completion fills the
-//   ring as it would on a card. While arrivals are held, Arm answers false: nothing would wake for a virtual
-//   clock.
-// Chance: the same seed and the same frames give the same faults, lane by lane.
-// Cost: no object of the data path: a few ns a frame.
+// Accounts, of each direction and at any moment: injected + duplicated = delivered + lost + held. Frames lost by a
+//   fault are in drops() as kFault, those of a link that is down as kLinkDown, those held at Close as kStopped.
+// Order: only `reorder` changes it. A delayed frame holds up what comes behind, as a slow completion does on a ring.
+// Held frames move on when this end is next polled (Transmit or Reclaim of their lane, Receive) after their time; on
+//   transmit no more are taken while a ring's number is held. While arrivals are held Arm answers false, for nothing
+//   would wake its caller.
+// Chance: the same seed and the same frames meet the same faults, lane by lane.
+// Cost: not meant for speed; some 50 ns a frame.
 
 #include <cstdint>
 #include <memory>
@@ -33,7 +30,7 @@ namespace sluice {
 
 // What befalls the frames of one direction. A frame suffers the first that applies, from the top.
 struct FaultPlan {
-  // By number, from 1, in the order of each lane (of Receive: in the order of arrival).
+  // By number, from 1, in the order of the lane, or of arrival. For as long as the wire lives.
   std::vector<uint64_t> lose;
   std::vector<uint64_t> duplicate;
   std::vector<uint64_t> reorder;
@@ -41,7 +38,7 @@ struct FaultPlan {
 
   // By chance, 0 to 1.
   double lose_chance = 0;
-  double duplicate_chance = 0;  // of a copy, made in the pool of WireOptions and sent right behind
+  double duplicate_chance = 0;  // of a copy, in a buffer of WireOptions::pool, right behind
   double reorder_chance = 0;
   double delay_chance = 0;
 
@@ -64,17 +61,17 @@ struct FaultyWireOptions {
 
 struct FaultCounts {
   uint64_t injected = 0;    // frames that came in
-  uint64_t delivered = 0;   // frames that went on, copies included
-  uint64_t lost = 0;        // by fault or outage, or held when the wire was closed
+  uint64_t delivered = 0;   // that went on, copies included
+  uint64_t lost = 0;        // by fault or outage, or held at Close
   uint64_t duplicated = 0;  // copies made
-  uint64_t reordered = 0;   // of those that went on or are held
-  uint64_t delayed = 0;     // likewise
-  uint64_t held = 0;        // in here now
+  uint64_t reordered = 0;   // of those injected, as is the next
+  uint64_t delayed = 0;
+  uint64_t held = 0;  // in here now
 };
 
 class SLUICE_EXPORT FaultyWire : public Wire {
  public:
-  // Exact while nobody polls; any thread.
+  // Summed over lanes, since the wire was made. Control thread; exact while nobody polls.
   virtual FaultCounts transmit_counts() const = 0;
   virtual FaultCounts receive_counts() const = 0;
 };

@@ -69,6 +69,11 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   // One packet, or null when the pool is dry.
   PacketPtr GetOne();
 
+  // Charges each buffer of `packet` to `owner`, in place of whoever was charged before and in the budget of the
+  // pool that it came from; in a pool without one nobody is. False, and nothing changed, when the allowance
+  // does not reach. kNobody only ends the charge.
+  [[nodiscard]] static bool Recharge(Packet& packet, OwnerId owner);
+
   // Frees `n` packets of any pools, with fragments, loans and charges.
   static void Put(Packet* const* packets, size_t n);
 
@@ -100,6 +105,8 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   bool PutPlain(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
   void PutOne(Packet* packet);
+  static bool ChargeBuffer(const Packet& piece, OwnerId owner);
+  static void ReleaseBuffer(const Packet& piece, OwnerId owner);
 
   static void Bury(Packet* const* packets, size_t n);
   void Unbury(Packet* const* packets, size_t n) const;

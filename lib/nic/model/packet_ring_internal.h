@@ -59,13 +59,21 @@ class PacketRing {
   // ---------------------------------------------------------------------------------------------------
   // Hands over up to `n` packets, the oldest first.
   size_t Pop(Packet** to, size_t n) {
+    const size_t popped = Peek(to, n);
+    if (popped > 0) Advance(popped);
+    return popped;
+  }
+
+  // Shows up to `n` packets, which stay, until Advance takes out the first of them.
+  size_t Peek(Packet** to, size_t n) {
     const uint64_t head = head_.load(std::memory_order_relaxed);  // its own
     if (tail_seen_ - head < n) tail_seen_ = tail_.load(std::memory_order_acquire);
     n = std::min<uint64_t>(n, tail_seen_ - head);
-    if (n == 0) return 0;
     CopyOut(head, to, n);
-    head_.store(head + n, std::memory_order_release);
     return n;
+  }
+  void Advance(size_t n) {
+    head_.store(head_.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }
 
   // Whether nothing waits, after the receiver said that it is going to sleep.

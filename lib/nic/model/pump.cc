@@ -43,7 +43,7 @@ void ModelReceiver::Distribute() {
       front_steered_ = true;  // stays in front until there is room
       break;
     } else {
-      queue.Drop(&packet, DropReason::kReceiveRingFull);
+      queue.Drop(&packet, queue.full());
     }
   }
   Publish(touched);

@@ -26,7 +26,8 @@ ModelReceiver::~ModelReceiver() { Close(); }
 absl::Status ModelReceiver::Open(const QueueOptions& queues, std::unique_ptr<const SteeringTable> table) {
   port_ = queues.port;
   tables_ = std::make_unique<TableHistory>(std::move(table), generation_);
-  const bool steered = queues.rx_queues > 1;
+  const bool charges = queues.owner != kNobody && queues.pool->options().budget != nullptr;
+  const bool steered = queues.rx_queues > 1 || charges;
   for (uint16_t i = 0; i < queues.rx_queues; ++i) {
     if (absl::Status opened = queues_[i]->Open(queues, steered); !opened.ok()) {
       Close();

@@ -47,12 +47,25 @@ size_t ModelRxQueue::ReceiveDirect(Burst& burst) {
 
 size_t ModelRxQueue::ReceiveFromRing(Burst& burst) {
   const size_t room = burst.room();
-  if (ring_->size() < room) receiver_.Pump();
+  if (ring_->size() < room || allowance_.is_short()) receiver_.Pump();
   Packet** const packets = burst.Extend(room);
-  const size_t received = ring_->Pop(packets, room);
+  const size_t received = TakeCharged(packets, room);
   burst.DropBack(room - received);
   Count(packets, received);
   return received;
+}
+
+// Takes from the ring what the owner can pay for. The rest waits there, but for what nobody could ever pay for.
+size_t ModelRxQueue::TakeCharged(Packet** packets, size_t n) {
+  const size_t waiting = ring_->Peek(packets, n);
+  const size_t charged = allowance_.Charge(packets, waiting);
+  ring_->Advance(charged);
+  if (charged < waiting && allowance_.Hopeless(*packets[charged])) [[unlikely]] {
+    ring_->Advance(1);
+    PacketPool::Put(&packets[charged], 1);
+    hopeless_.Add();
+  }
+  return charged;
 }
 
 void ModelRxQueue::Count(Packet* const* packets, size_t n) {
@@ -66,13 +79,22 @@ bool ModelRxQueue::Arm() {
   armed_ = true;
   if (ring_ == nullptr) return receiver_.wire().Arm();
   // First the notice, then the look: whoever puts a packet on the ring after that look sees the notice.
-  if (receiver_.Sleep(bit(), *ring_)) return true;
+  if (receiver_.Sleep(bit(), *ring_) || SleepForAllowance()) return true;
   Wake();
   return false;
 }
 
+// What is on the ring cannot be had before somebody frees a packet, and that is what to wait for.
+bool ModelRxQueue::SleepForAllowance() {
+  Packet* first = nullptr;
+  if (!receiver_.wire().traits().sleeps || !allowance_.is_short() || ring_->Peek(&first, 1) == 0)
+    return false;
+  return allowance_.RingWhenEnough(*first, bell_);
+}
+
 void ModelRxQueue::Wake() {
   if (ring_ == nullptr) return;  // the wire's Receive does it
+  allowance_.StopWaiting();
   if (receiver_.Rise(bit())) {
     bell_.TakeIn();
   } else {
@@ -83,14 +105,14 @@ void ModelRxQueue::Wake() {
 int ModelRxQueue::fd() const { return ring_ == nullptr ? receiver_.wire().fd() : epoll_.get(); }
 
 QueueStats ModelRxQueue::stats() const {
-  return {.packets = packets_.value(),
-          .bytes = bytes_.value(),
-          .wakeups = wakeups_.value(),
-          .drops = drops_.Read()};
+  DropCounts drops = drops_.Read();
+  drops[DropReason::kOverBudget] += hopeless_.value();
+  return {.packets = packets_.value(), .bytes = bytes_.value(), .wakeups = wakeups_.value(), .drops = drops};
 }
 
 absl::Status ModelRxQueue::Open(const QueueOptions& queues, bool steered) {
   armed_ = false;
+  allowance_.Open(queues.owner);
   if (!steered) return absl::OkStatus();
   ring_ = std::make_unique<PacketRing>(queues.rx_ring);
   if (receiver_.wire().traits().sleeps) return OpenDescriptors();
@@ -115,6 +137,7 @@ absl::Status ModelRxQueue::OpenDescriptors() {
 }
 
 void ModelRxQueue::Close() {
+  allowance_.StopWaiting();
   if (ring_ != nullptr) drops_.Add(DropReason::kStopped, ring_->Clear());
   ring_.reset();
   epoll_ = UniqueFd();

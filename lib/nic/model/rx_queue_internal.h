@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "base/unique_fd_internal.h"
+#include "nic/model/allowance_internal.h"
 #include "nic/model/doorbell_internal.h"
 #include "nic/model/packet_ring_internal.h"
 #include "sluice/base/counters.h"
@@ -42,12 +43,17 @@ class ModelRxQueue final : public RxQueue {
     PacketPool::Put(&packet, 1);
   }
   void Ring() { bell_.Ring(); }
+  DropReason full() const {
+    return allowance_.is_short() ? DropReason::kOverBudget : DropReason::kReceiveRingFull;
+  }
 
   uint64_t bit() const { return uint64_t{1} << id_.value(); }
 
  private:
   size_t ReceiveDirect(Burst& burst);
   size_t ReceiveFromRing(Burst& burst);
+  size_t TakeCharged(Packet** packets, size_t n);
+  bool SleepForAllowance();
   void Count(Packet* const* packets, size_t n);
   absl::Status OpenDescriptors();
   void Wake();
@@ -58,10 +64,12 @@ class ModelRxQueue final : public RxQueue {
   std::unique_ptr<PacketRing> ring_;  // null: direct
   UniqueFd epoll_;                    // over the wire's descriptor and the bell
   Doorbell bell_;
+  Allowance allowance_;
 
   alignas(kCacheLine) Counter packets_;  // of the poller
   Counter bytes_;
   Counter wakeups_;
+  Counter hopeless_;
 
   DropCounters drops_;  // of whoever steers; aligned
 };

@@ -1,0 +1,159 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The main job, seen to work: a host process that links libsluice switches the kernel's own TCP between two guests and the
+# outside, each a network namespace behind a veth pair, over AF_XDP.
+#
+#      guest1 10.77.0.1      guest2 10.77.0.2      outside 10.77.0.3        namespaces of their own
+#            │ veth                │ veth                │ veth
+#      ┌─────┴─────────────────────┴─────────────────────┴─────┐
+#      │ host: xdp:guest1          xdp:guest2          xdp:up  │            a fourth namespace
+#      └───────────────────────────────────────────────────────┘
+#
+# Shows ping, a file transfer compared by checksum, and iperf3 with TCP and UDP both ways; prints the host's tables, checks
+# that every packet is accounted for, and removes all that it made, also on Ctrl-C.
+#
+#   sh examples/quickstart.sh            SECONDS_EACH=5 for longer iperf3 runs (default 2)
+set -eu
+cd "$(dirname "$0")/.."
+seconds=${SECONDS_EACH:-2}
+tag=sluice-qs-$$
+work=$(mktemp -d)
+host_pid=
+
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+  printf 'FAILED: %s\n' "$*" >&2
+  [ ! -s "$work/host.err" ] || { echo "the host said:" >&2; cat "$work/host.err" >&2; }
+  exit 1
+}
+
+clean_up() {
+  trap - EXIT INT TERM
+  for pid in $host_pid $(cat "$work"/*.pid 2>/dev/null); do kill "$pid" 2>/dev/null || true; done
+  [ -z "$host_pid" ] || wait "$host_pid" 2>/dev/null || true
+  for name in guest1 guest2 outside host; do ip netns del "$tag-$name" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'clean_up; exit 130' INT
+trap 'clean_up; exit 143' TERM
+
+# 1. Install and build.
+sh cmake/install-packages.sh
+cmake --preset release -DSLUICE_BUILD_BENCHMARKS=OFF >"$work/build.log" || { cat "$work/build.log"; exit 1; }
+echo "building the library and the example host ..."
+cmake --build --preset release --target host >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+if [ "$(id -u)" != 0 ]; then
+  fail "needs root from here on, to make network namespaces and AF_XDP sockets (CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF):
+run: sudo sh examples/quickstart.sh"
+fi
+
+# 2. Four namespaces and three cables. What a guest leaves to be finished by hardware (checksums, segmenting), AF_XDP does
+#    not tell of: off, as it would be for a card without offloads.
+in_ns() {
+  name=$1
+  shift
+  ip netns exec "$tag-$name" "$@"
+}
+add_guest() { # name, interface of the host, address
+  ip netns add "$tag-$1"
+  ip link add "$2" netns "$tag-host" type veth peer name eth0 netns "$tag-$1"
+  in_ns "$1" ip addr add "$3/24" dev eth0
+  in_ns "$1" ip link set lo up
+  in_ns "$1" ip link set eth0 up
+  in_ns host ip link set "$2" up
+  in_ns "$1" ethtool -K eth0 tx off tso off gso off >/dev/null 2>&1
+}
+say "making namespaces $tag-{host,guest1,guest2,outside}"
+ip netns add "$tag-host"
+in_ns host ip link set lo up
+in_ns host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 || true
+add_guest guest1 guest1 10.77.0.1
+add_guest guest2 guest2 10.77.0.2
+add_guest outside up 10.77.0.3
+
+# 3. The host.
+in_ns host build/release/examples/host --quiet --snapshot-json "$work/end.json" \
+  xdp:guest1 xdp:guest2 xdp:up >"$work/host.out" 2>"$work/host.err" &
+host_pid=$!
+tries=0
+until grep -q '^ready' "$work/host.err"; do
+  tries=$((tries + 1))
+  [ $tries -lt 100 ] && kill -0 "$host_pid" 2>/dev/null || fail "the host did not start"
+  sleep 0.1
+done
+
+# 4. Ping, every pair.
+say "ping"
+ping_pair() { in_ns "$1" ping -q -c 10 -i 0.05 -W 2 "$2" | sed -n "s/^.*packets transmitted/$1 -> $2: &/p" |
+  tee "$work/ping"; grep -q ' 0% packet loss' "$work/ping" || fail "ping from $1 to $2"; }
+ping_pair guest1 10.77.0.2
+ping_pair guest1 10.77.0.3
+ping_pair outside 10.77.0.2
+
+# 5. A file, by HTTP, compared by checksum.
+say "a file of 32 MiB over HTTP"
+mkdir "$work/files"
+head -c 33554432 /dev/urandom >"$work/files/file"
+serve() { # namespace, address
+  (cd "$work/files" && exec ip netns exec "$tag-$1" python3 -m http.server --bind "$2" 8080 >/dev/null 2>&1) &
+  echo $! >"$work/$1-http.pid"
+}
+fetch() { # from namespace, address
+  in_ns "$1" curl -sS --retry 20 --retry-connrefused --retry-delay 1 --max-time 60 -o "$work/fetched" \
+    -w "$1 <- $2: %{size_download} bytes, %{speed_download} bytes/s\n" "http://$2:8080/file" || fail "download from $2"
+  cmp "$work/fetched" "$work/files/file" || fail "the file from $2 arrived changed"
+  sha256sum <"$work/fetched" | sed 's/ .*/  sha256, the same at both ends/'
+}
+serve guest2 10.77.0.2
+serve outside 10.77.0.3
+fetch guest1 10.77.0.2
+fetch guest2 10.77.0.3
+
+# 6. Rates.
+say "iperf3, $seconds s each"
+for name in guest2 outside; do
+  in_ns "$name" iperf3 -s >/dev/null 2>&1 &
+  echo $! >"$work/$name-iperf3.pid"
+done
+sleep 0.5
+measure() { # title, namespace, iperf3 arguments
+  title=$1
+  name=$2
+  shift 2
+  in_ns "$name" iperf3 -J -t "$seconds" "$@" >"$work/iperf.json" || fail "iperf3, $title"
+  python3 - "$title" "$work/iperf.json" <<'PY'
+import json, sys
+end = json.load(open(sys.argv[2]))["end"]
+got = end.get("sum_received") or end["sum"]
+line = "%-24s %8.1f Mbit/s" % (sys.argv[1], got["bits_per_second"] / 1e6)
+if "lost_percent" in end.get("sum", {}):
+    line += "   lost %.2f %%" % end["sum"]["lost_percent"]
+else:
+    line += "   retransmits %d" % end["sum_sent"].get("retransmits", 0)
+print(line)
+PY
+}
+for to in guest2:10.77.0.2 outside:10.77.0.3; do
+  address=${to#*:}
+  to=${to%%:*}
+  measure "TCP guest1 -> $to" guest1 -c "$address"
+  measure "TCP $to -> guest1" guest1 -c "$address" -R
+  measure "UDP guest1 -> $to" guest1 -c "$address" -u -b 200M
+  measure "UDP $to -> guest1" guest1 -c "$address" -u -b 200M -R
+done
+
+# 7. The books.
+kill -TERM "$host_pid"
+wait "$host_pid" || fail "the host ended with an error"
+host_pid=
+say "the host's tables"
+cat "$work/host.out"
+python3 - "$work/end.json" <<'PY' || fail "packets are missing without a counted drop"
+import json, sys
+books = json.load(open(sys.argv[1]))["balance"]
+missing = books["received"] + books["copies"] - books["sent"] - books["held"]
+print("\nmissing %d = sum of the drop table %d" % (missing, books["dropped"]))
+sys.exit(missing != books["dropped"] or books["received"] == 0)
+PY
+say "done: all of it worked"

@@ -6,7 +6,7 @@
 #      guest1 10.77.0.1      guest2 10.77.0.2      outside 10.77.0.3        namespaces of their own
 #            │ veth                │ veth                │ veth
 #      ┌─────┴─────────────────────┴─────────────────────┴─────┐
-#      │ host: xdp:guest1          xdp:guest2          xdp:up  │            a fourth namespace
+#      │ host: xdp:guest1          xdp:guest2      xdp:uplink  │            a fourth namespace
 #      └───────────────────────────────────────────────────────┘
 #
 # Shows ping, a file transfer compared by checksum, and iperf3 with TCP and UDP both ways; prints the host's tables, checks
@@ -61,20 +61,21 @@ add_guest() { # name, interface of the host, address
   in_ns "$1" ip addr add "$3/24" dev eth0
   in_ns "$1" ip link set lo up
   in_ns "$1" ip link set eth0 up
-  in_ns host ip link set "$2" up
+  in_ns host ip link set dev "$2" up
   in_ns "$1" ethtool -K eth0 tx off tso off gso off >/dev/null 2>&1
 }
-say "making namespaces $tag-{host,guest1,guest2,outside}"
+say "making the namespaces $tag-host, -guest1, -guest2, -outside"
 ip netns add "$tag-host"
 in_ns host ip link set lo up
 in_ns host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 || true
 add_guest guest1 guest1 10.77.0.1
 add_guest guest2 guest2 10.77.0.2
-add_guest outside up 10.77.0.3
+add_guest outside uplink 10.77.0.3
 
 # 3. The host.
-in_ns host build/release/examples/host --quiet --snapshot-json "$work/end.json" \
-  xdp:guest1 xdp:guest2 xdp:up >"$work/host.out" 2>"$work/host.err" &
+: >"$work/host.err"
+ip netns exec "$tag-host" build/release/examples/host --quiet --snapshot-json "$work/end.json" \
+  xdp:guest1 xdp:guest2 xdp:uplink >"$work/host.out" 2>"$work/host.err" &
 host_pid=$!
 tries=0
 until grep -q '^ready' "$work/host.err"; do
@@ -100,7 +101,7 @@ serve() { # namespace, address
   echo $! >"$work/$1-http.pid"
 }
 fetch() { # from namespace, address
-  in_ns "$1" curl -sS --retry 20 --retry-connrefused --retry-delay 1 --max-time 60 -o "$work/fetched" \
+  in_ns "$1" curl -s --retry 20 --retry-connrefused --retry-delay 1 --max-time 60 -o "$work/fetched" \
     -w "$1 <- $2: %{size_download} bytes, %{speed_download} bytes/s\n" "http://$2:8080/file" || fail "download from $2"
   cmp "$work/fetched" "$work/files/file" || fail "the file from $2 arrived changed"
   sha256sum <"$work/fetched" | sed 's/ .*/  sha256, the same at both ends/'
@@ -113,7 +114,7 @@ fetch guest2 10.77.0.3
 # 6. Rates.
 say "iperf3, $seconds s each"
 for name in guest2 outside; do
-  in_ns "$name" iperf3 -s >/dev/null 2>&1 &
+  ip netns exec "$tag-$name" iperf3 -s >/dev/null 2>&1 &
   echo $! >"$work/$name-iperf3.pid"
 done
 sleep 0.5
@@ -139,8 +140,8 @@ for to in guest2:10.77.0.2 outside:10.77.0.3; do
   to=${to%%:*}
   measure "TCP guest1 -> $to" guest1 -c "$address"
   measure "TCP $to -> guest1" guest1 -c "$address" -R
-  measure "UDP guest1 -> $to" guest1 -c "$address" -u -b 200M
-  measure "UDP $to -> guest1" guest1 -c "$address" -u -b 200M -R
+  measure "UDP guest1 -> $to" guest1 -c "$address" -u -b 100M
+  measure "UDP $to -> guest1" guest1 -c "$address" -u -b 100M -R
 done
 
 # 7. The books.

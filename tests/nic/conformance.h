@@ -35,7 +35,8 @@ struct Subject {
 
   // Of each of the two pools. Huge pages are left to the tests of the pool.
   PacketPoolOptions pool = {.packets = 4096, .huge_pages = HugePages::kOff};
-  uint32_t ring = 256;  // of every queue, unless the promise is about rings
+  uint32_t ring = 256;     // of every queue
+  uint16_t rx_queues = 1;  // of each Nic, unless the promise is about queues; the frames all go to the first
 
   uint32_t max_frame = 0;     // the longest that crosses; 0 = as capabilities() say
   bool back_pressure = true;  // a peer that does not receive shows as packets not taken; false: they are lost

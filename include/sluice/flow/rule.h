@@ -20,21 +20,21 @@
 namespace sluice {
 
 struct RuleMatch {
-  std::optional<MacAddress> destination;
-  std::optional<uint16_t> vlan;  // 1-4094, the outermost tag; 0 = untagged or priority-tagged
-  std::optional<FlowKey> flow;   // outer addresses, protocol and ports, all exact
+  std::optional<MacAddress> destination{};
+  std::optional<uint16_t> vlan{};  // 1-4094, the outermost tag; 0 = untagged or priority-tagged
+  std::optional<FlowKey> flow{};   // outer addresses, protocol and ports, all exact
 };
 
 struct RuleActions {
-  std::optional<QueueId> queue;  // deliver here; without it, and without drop, RSS decides
-  bool drop = false;             // count and drop (DropReason::kRule); excludes queue
-  std::optional<uint32_t> mark;  // written to Packet::mark
+  std::optional<QueueId> queue{};  // deliver here; without it, and without drop, RSS decides
+  bool drop = false;               // count and drop (DropReason::kRule); excludes queue
+  std::optional<uint32_t> mark{};  // written to Packet::mark
 };
 
 struct Rule {
   uint32_t priority = 0;
-  RuleMatch match;
-  RuleActions actions;
+  RuleMatch match{};
+  RuleActions actions{};
 };
 
 struct RuleStats {

@@ -2,18 +2,20 @@
 #ifndef SLUICE_NIC_FAULTY_WIRE_H_
 #define SLUICE_NIC_FAULTY_WIRE_H_
 
-// A wire with something wrong with it, for tests and rehearsals: wraps any other wire and loses, repeats, delays or
-// re-orders its frames, by script or by chance, and takes its link down at given times.
+// A wire with something wrong with it, for tests and rehearsals: wraps any other wire and loses, repeats,
+// delays or re-orders its frames, by script or by chance, and takes its link down at given times.
 //
 //   auto [a, b] = MakeWirePair();
-//   auto bad = MakeFaultyWire(std::move(a), {.transmit = {.lose = {3}, .duplicate_chance = 0.01}, .clock = &clock});
+//   auto bad = MakeFaultyWire(std::move(a), {.transmit = {.lose = {3}}, .clock = &clock});
 //
-// Accounts, of each direction and at any moment: injected + duplicated = delivered + lost + held. Frames lost by a
-//   fault are in drops() as kFault, those of a link that is down as kLinkDown, those held at Close as kStopped.
-// Order: only `reorder` changes it. A delayed frame holds up what comes behind, as a slow completion does on a ring.
-// Held frames move on when this end is next polled (Transmit or Reclaim of their lane, Receive) after their time; on
-//   transmit no more are taken while a ring's number is held. While arrivals are held Arm answers false, for nothing
-//   would wake its caller.
+// Accounts, of each direction and at any moment: injected + duplicated = delivered + lost + held. Frames lost
+//   by a fault are in drops() as kFault, those of a link that is down as kLinkDown, those held at Close as
+//   kStopped.
+// Order: only `reorder` changes it. A delayed frame holds up what comes behind, as a slow completion does on
+//   a ring.
+// Held frames move on when this end is next polled (Transmit or Reclaim of their lane, Receive) after their
+//   time; on transmit no more are taken while a ring's number is held. While arrivals are held Arm answers
+//   false, for nothing would wake its caller.
 // Chance: the same seed and the same frames meet the same faults, lane by lane.
 // Cost: not meant for speed; some 50 ns a frame.
 

@@ -15,25 +15,29 @@
 //   auto nic = ModelNic::Open({.name = "left"}, std::move(here));
 //   absl::Status started = (*nic)->Start({.rx_queues = 4, .pool = &pool});
 //
-// Use it in tests, in programs that have no hardware, over a TAP or shared-memory wire, and to see what a missing
-// capability does to a program (ModelHardware). Do not use it where AF_XDP reaches the same interface.
+// Use it in tests, in programs that have no hardware, over a TAP or shared-memory wire, and to see what a
+// missing capability does to a program (ModelHardware). Do not use it where AF_XDP reaches the same
+// interface.
 //
 // Receive: with one queue and nothing asked of the frames, packets go from the wire straight into the burst:
-//   nothing is parsed, and what is not received waits on the wire. With several, whoever polls takes a burst off
-//   the wire for all, one poller at a time, puts each packet on its queue's ring and takes its own from there; the
-//   others do not wait for it. A flow keeps its order. A poller that is suspended in the middle of that holds up
-//   the other queues until it runs again.
+//   nothing is parsed, and what is not received waits on the wire. With several, whoever polls takes a burst
+//   off the wire for all, one poller at a time, puts each packet on its queue's ring and takes its own from
+//   there; the others do not wait for it. A flow keeps its order. A poller that is suspended in the middle
+//   of that holds up the other queues until it runs again.
 // A full ring: drops for that queue (kReceiveRingFull), as a card does; see ModelNicOptions::lossless.
-// Budget: with QueueOptions::owner, and a pool with a BudgetBook, each packet is charged to that owner when it is
-//   received, in place of whoever was charged before, and in the budget of the pool that it came from. What the
-//   allowance does not cover waits on the ring; when that is full too, arrivals are dropped (kOverBudget), and at
-//   once what is larger than the whole allowance. Other queues and Nics see nothing of it.
+// Budget: with QueueOptions::owner, and a pool with a BudgetBook, each packet is charged to that owner when
+//   it is received, in place of whoever was charged before, and in the budget of the pool that it came from.
+//   What the allowance does not cover waits on the ring; when that is full too, arrivals are dropped
+//   (kOverBudget), and at once what is larger than the whole allowance. Other queues and Nics see nothing of
+//   it.
 // Send: a request that this card cannot do, or that the wire cannot carry, is finished in software before
 //   Transmit, with the same bytes. What nothing here can finish, such as segmenting, is dropped
 //   (kUnsupportedOffload). A packet that is carried unfinished arrives as kPartial, one to be segmented as
 //   coalesced, and both keep their request for the next sender.
-// Rules and RSS: a change becomes visible between two packets, whole, without a lock; traffic does not wait for it.
-// Threads and failures: as nic.h. Cost: about 3 cycles a packet and direction in the direct case (benchmarks: nic).
+// Rules and RSS: a change becomes visible between two packets, whole, without a lock; traffic does not wait
+//   for it.
+// Threads and failures: as nic.h. Cost: about 3 cycles a packet and direction in the direct case
+//   (benchmarks: nic).
 
 #include <cstdint>
 #include <memory>

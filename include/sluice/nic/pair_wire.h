@@ -9,12 +9,12 @@
 //              ═ lane 1 ══▶                 no frame is copied, and an offload request crosses unfinished
 //              ◀══ lane 0 ═
 //
-// Loss: none. A peer that does not receive shows as packets not taken. When an end closes, what it had sent is
-//   still delivered; what it had not received is given back (kStopped, at that end).
-// Ownership: a packet keeps its pool on the way, so each pool outlives both ends, and whoever receives frees to the
-//   sender's pool. Who is charged for it does not change on the way; see ModelNic for when it does.
-// Cost: about 2 cycles a packet for both ends together, in bursts of 32 (benchmarks: nic/pair). Waking a peer that
-//   sleeps is one write(2), made only when it has armed.
+// Loss: none. A peer that does not receive shows as packets not taken. When an end closes, what it had sent
+//   is still delivered; what it had not received is given back (kStopped, at that end).
+// Ownership: a packet keeps its pool on the way, so each pool outlives both ends, and whoever receives frees
+//   to the sender's pool. Who is charged for it does not change on the way; see ModelNic for when it does.
+// Cost: about 2 cycles a packet for both ends together, in bursts of 32 (benchmarks: nic/pair). Waking a
+//   peer that sleeps is one write(2), made only when it has armed.
 
 #include <cstdint>
 #include <memory>

@@ -30,10 +30,11 @@
 namespace sluice {
 
 struct WireTraits {
-  std::string name;                // "pair", "shm /run/x.sock", "tap0"
-  uint32_t max_frame = 65535;      // bytes, Ethernet header included
-  bool carries_offloads = false;   // a frame may cross unfinished, with its OffloadRequest: memory to memory
-  bool carries_l4_checksum = false;  // of the requests, l4_checksum alone may cross when carries_offloads is not set
+  std::string name;               // "pair", "shm /run/x.sock", "tap0"
+  uint32_t max_frame = 65535;     // bytes, Ethernet header included
+  bool carries_offloads = false;  // a frame may cross unfinished, with its OffloadRequest: memory to memory
+  bool carries_l4_checksum =
+      false;  // of the requests, l4_checksum alone may cross when carries_offloads is not set
   bool carries_fragments = false;  // packets of several pieces may be sent as they are
   bool sleeps = true;              // Arm and fd work
 };

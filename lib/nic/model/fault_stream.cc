@@ -26,8 +26,8 @@ FaultStream::FaultStream(const FaultPlan& plan, uint64_t seed) : plan_(plan), ra
   for (auto* script : {&plan_.lose, &plan_.duplicate, &plan_.reorder, &plan_.delay}) Sort(*script);
 }
 
-// The number of the frame is injected_, counted before. Chance is drawn for each fault of each frame, so that one
-// fault more in a plan does not change what befalls the frames behind.
+// The number of the frame is injected_, counted before. Chance is drawn for each fault of each frame, so
+// that one fault more in a plan does not change what befalls the frames behind.
 bool FaultStream::Meets(const std::vector<uint64_t>& script, double chance) {
   const bool drawn = std::bernoulli_distribution(std::clamp(chance, 0.0, 1.0))(random_);
   return drawn || std::binary_search(script.begin(), script.end(), injected_.value());

@@ -2,8 +2,8 @@
 #ifndef SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
 #define SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
 
-// What is done to a packet before it may go on the wire: whatever its sender asked for and neither the card nor
-// the wire takes over. The bytes are the same whoever does it.
+// What is done to a packet before it may go on the wire: whatever its sender asked for and neither the card
+// nor the wire takes over. The bytes are the same whoever does it.
 // Threads: any; it never changes.
 
 #include <optional>
@@ -35,7 +35,8 @@ class Finisher {
            (burst.any_fragments() && !options_.carries_fragments);
   }
 
-  // Makes `packet`, or a copy in its place, fit to go; or says why it cannot. Finishing twice changes nothing.
+  // Makes `packet`, or a copy in its place, fit to go; or says why it cannot. Finishing twice changes
+  // nothing.
   std::optional<DropReason> Finish(PacketPtr& packet) const;
 
  private:

@@ -2,8 +2,9 @@
 #ifndef SLUICE_NIC_MODEL_FIRST_LINES_INTERNAL_H_
 #define SLUICE_NIC_MODEL_FIRST_LINES_INTERNAL_H_
 
-// What a hop has to know of a burst, gathered in one pass over the first lines of its packets: without a branch, so
-// that the fetches of many packets overlap. For nearly every burst the answer is that nothing has to be done.
+// What a hop has to know of a burst, gathered in one pass over the first lines of its packets: without a
+// branch, so that the fetches of many packets overlap. For nearly every burst the answer is that nothing has
+// to be done.
 
 #include <algorithm>
 #include <cstdint>

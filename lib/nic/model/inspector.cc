@@ -39,8 +39,8 @@ std::optional<DropReason> Inspector::Inspect(Packet& packet, const SteeringTable
   return table.Steer(packet, verdict, queue);
 }
 
-// A tag that came beside the frame, over a wire in memory, is put where it is wanted; without room for it in the
-// frame it stays beside it.
+// A tag that came beside the frame, over a wire in memory, is put where it is wanted; without room for it in
+// the frame it stays beside it.
 void Inspector::TakeTag(Packet& packet) const {
   if (packet.offload.insert_vlan) {
     packet.offload.insert_vlan = false;

@@ -2,7 +2,8 @@
 #ifndef SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
 #define SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
 
-// What the card does with one arrival before it lies on a ring: length, VLAN tag, layers, checksums, steering.
+// What the card does with one arrival before it lies on a ring: length, VLAN tag, layers, checksums,
+// steering.
 // Threads: whoever steers, one at a time.
 
 #include <optional>

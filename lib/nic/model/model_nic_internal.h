@@ -2,8 +2,8 @@
 #ifndef SLUICE_NIC_MODEL_MODEL_NIC_INTERNAL_H_
 #define SLUICE_NIC_MODEL_MODEL_NIC_INTERNAL_H_
 
-// The control side of the model: what is asked for is checked against what the hardware is said to do, and handed
-// to the receiver (receiver_internal.h), the transmit queues (tx_queue_internal.h) and the wire.
+// The control side of the model: what is asked for is checked against what the hardware is said to do, and
+// handed to the receiver (receiver_internal.h), the transmit queues (tx_queue_internal.h) and the wire.
 //
 //   open.cc  options and capabilities     start.cc  Start, Stop, link, events     rules.cc  rules and RSS
 

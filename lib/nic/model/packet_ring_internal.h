@@ -2,16 +2,18 @@
 #ifndef SLUICE_NIC_MODEL_PACKET_RING_INTERNAL_H_
 #define SLUICE_NIC_MODEL_PACKET_RING_INTERNAL_H_
 
-// A bounded queue of packets from one thread to one other: a lane of a pair wire, a receive ring of a ModelNic.
+// A bounded queue of packets from one thread to one other: a lane of a pair wire, a receive ring of a
+// ModelNic.
 //
 //   head ──▶ │ p │ p │ p │   │   │ ◀── tail      both only grow; slot = number % capacity
 //            receiver owns        sender owns
 //
-// Owns what is in it. Each side keeps a copy of the other's number and looks again only when that says empty or
-// full, so that in full flow the two meet once in many bursts.
+// Owns what is in it. Each side keeps a copy of the other's number and looks again only when that says empty
+// or full, so that in full flow the two meet once in many bursts.
 //
 // Memory order: the sender releases the slots by tail, the receiver returns them by head. Publishing is
-// sequentially consistent, for the sender's next step is to ask whether the receiver sleeps (doorbell_internal.h).
+//   sequentially consistent, for the sender's next step is to ask whether the receiver sleeps
+//   (doorbell_internal.h).
 
 #include <algorithm>
 #include <atomic>

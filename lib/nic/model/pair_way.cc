@@ -36,8 +36,8 @@ void PairWay::OpenSender(uint16_t lanes, uint32_t ring) {
   FreePassed();
   if (sending_->lanes.size() == lanes && sending_->lanes[0]->capacity() == ring) return;
   auto* const fresh = new LaneSet(lanes, ring);
-  // Last of all: who sees the new set knows that nothing will be added to the old one. Sequentially consistent as
-  // Push is: the receiver's last look before it sleeps is at this.
+  // Last of all: who sees the new set knows that nothing will be added to the old one. Sequentially
+  // consistent as Push is, for the receiver's last look before it sleeps is at this.
   sending_->next.store(fresh, std::memory_order_seq_cst);
   sending_ = fresh;
 }
@@ -63,8 +63,8 @@ void PairWay::CloseReceiver() {
   bell_.Close();
 }
 
-// Nothing was found in the current set. If there is a next one, the sender has left this one for good, and one
-// more look shows all that is left in it.
+// Nothing was found in the current set. If there is a next one, the sender has left this one for good, and
+// one more look shows all that is left in it.
 size_t PairWay::ReceiveFromNext(Burst& burst) {
   LaneSet* set = receiving_.load(std::memory_order_relaxed);
   while (LaneSet* const next = set->next.load(std::memory_order_acquire)) {

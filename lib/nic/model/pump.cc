@@ -7,8 +7,8 @@
 
 namespace sluice {
 
-// Nobody waits for the lock, and it is held for one burst. Acquire and release: what the last pumper wrote (rings,
-// counters, tables) is now this one's.
+// Nobody waits for the lock, and it is held for one burst. Acquire and release: what the last pumper wrote
+// (rings, counters, tables) is now this one's.
 bool ModelReceiver::TakePump() {
   return !pumping_.load(std::memory_order_relaxed) && !pumping_.exchange(true, std::memory_order_acquire);
 }
@@ -86,8 +86,8 @@ bool ModelReceiver::Sleep(uint64_t bit, const PacketRing& ring) {
   return armed;
 }
 
-// Somebody sleeps, and this poller may not be back for long: it leaves the wire armed. What arrives meanwhile is
-// pumped; when it does not end, the sleepers have to help.
+// Somebody sleeps, and this poller may not be back for long: it leaves the wire armed. What arrives
+// meanwhile is pumped; when it does not end, the sleepers have to help.
 void ModelReceiver::ArmForSleepers() {
   constexpr int kRounds = 4;
   for (int round = 0; round < kRounds; ++round) {

@@ -8,11 +8,13 @@
 //   steered, several:    wire ──▶ pump ──▶ ring 0 ──▶ burst of the poller of queue 0
 //                                    └───▶ ring 1 ──▶ ...
 //
-// The pump is a piece of code, not a thread: whoever polls tries to take its lock, moves one burst from the wire to
-// the rings, and lets go. Who does not get the lock has a colleague at work, and looks at its own ring only.
+// The pump is a piece of code, not a thread: whoever polls tries to take its lock, moves one burst from the
+// wire to the rings, and lets go. Who does not get the lock has a colleague at work, and looks at its own
+// ring only.
 //
-// Sleep: a queue that sleeps has its bit in sleepers_. The pump wakes those for whom it put something on a ring,
-// and as long as anybody sleeps it leaves the wire armed: an arrival then wakes all of them, and one pumps.
+// Sleep: a queue that sleeps has its bit in sleepers_. The pump wakes those for whom it put something on a
+//   ring, and as long as anybody sleeps it leaves the wire armed: an arrival then wakes all of them, and one
+//   pumps.
 
 #include <atomic>
 #include <cstdint>
@@ -56,8 +58,8 @@ class ModelReceiver {
   Wire& wire() { return wire_; }
   PortId port() const { return port_; }
 
-  // Looks into `n` packets, frees those that end here, counts them in `drops`, and moves the others to the front.
-  // Returns how many they are. Direct.
+  // Looks into `n` packets, frees those that end here, counts them in `drops`, and moves the others to the
+  // front. Returns how many they are. Direct.
   size_t InspectAll(Packet** packets, size_t n, DropCounters& drops);
 
   // Moves a burst to the rings, unless somebody else is at it. Steered.

@@ -1,5 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-// Rules and RSS. Each change makes a whole new table and appends it to the history: what steers now is never touched.
+// SPDX-License-Identifier: Apache-2.0 Rules and RSS. Each change makes a whole new table and appends it to
+// the history: what steers now is never touched.
 #include <algorithm>
 #include <utility>
 

@@ -55,7 +55,8 @@ size_t ModelRxQueue::ReceiveFromRing(Burst& burst) {
   return received;
 }
 
-// Takes from the ring what the owner can pay for. The rest waits there, but for what nobody could ever pay for.
+// Takes from the ring what the owner can pay for. The rest waits there, but for what nobody could ever pay
+// for.
 size_t ModelRxQueue::TakeCharged(Packet** packets, size_t n) {
   const size_t waiting = ring_->Peek(packets, n);
   const size_t charged = allowance_.Charge(packets, waiting);

@@ -2,8 +2,8 @@
 #ifndef SLUICE_NIC_MODEL_STEERING_TABLE_INTERNAL_H_
 #define SLUICE_NIC_MODEL_STEERING_TABLE_INTERNAL_H_
 
-// Rules and RSS of one moment. Never changed once it steers; a change is a new table. The rules are a plain list
-// in the order in which they apply: this is the reference that faster classifiers are compared with.
+// Rules and RSS of one moment. Never changed once it steers; a change is a new table. The rules are a plain
+// list in the order in which they apply: this is the reference that faster classifiers are compared with.
 
 #include <memory>
 #include <optional>
@@ -40,11 +40,13 @@ class SteeringTable {
     return a.rule.priority != b.rule.priority ? a.rule.priority < b.rule.priority : a.id < b.id;
   }
 
-  // Whether a frame has to be looked at (Steer), or all go to queue 0; and whether its layers are needed for that.
+  // Whether a frame has to be looked at (Steer), or all go to queue 0; and whether its layers are needed for
+  // that.
   bool looks() const { return !rules_.empty() || spreads_; }
   bool parses() const { return parses_; }
 
-  // Where an arrival goes, or why it ends here; marks it, and stamps the RSS hash. `verdict` is that of Parse.
+  // Where an arrival goes, or why it ends here; marks it, and stamps the RSS hash. `verdict` is that of
+  // Parse.
   std::optional<DropReason> Steer(Packet& packet, ParseVerdict verdict, QueueId& queue) const;
 
   const std::vector<InstalledRule>& rules() const { return rules_; }

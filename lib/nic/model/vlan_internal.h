@@ -8,12 +8,12 @@
 
 namespace sluice {
 
-// Takes the outermost tag out to Packet::vlan_tci; leaves a frame without one as it is, as well as a frame whose
-// first bytes are not there to be written.
+// Takes the outermost tag out to Packet::vlan_tci; leaves a frame without one as it is, as well as a frame
+// whose first bytes are not there to be written.
 void StripVlan(Packet& packet);
 
-// Puts Packet::vlan_tci in front of the Ethertype. False, and nothing done, when the head has no 4 bytes of headroom
-// or no whole Ethernet header.
+// Puts Packet::vlan_tci in front of the Ethertype. False, and nothing done, when the head has no 4 bytes of
+// headroom or no whole Ethernet header.
 [[nodiscard]] bool InsertVlan(Packet& packet);
 
 }  // namespace sluice

@@ -74,9 +74,10 @@ double MachineSeconds() {
 std::string MachineName() {
   utsname system{};
   uname(&system);
-  return absl::StrCat(Field("/proc/cpuinfo", "model name"), ", ", Allowed().size(), " processors, Linux ",
-                      system.release, ", ", FreeHugePages() > 0 ? "2 MiB" : "4 KiB", " pages, g++ ",
-                      __VERSION__, " ", SLUICE_BENCH_FLAGS);
+  return absl::StrCat(Field("/proc/cpuinfo", "model name"), " (family ", Field("/proc/cpuinfo", "cpu family"),
+                      ", model ", Field("/proc/cpuinfo", "model"), "), ", Allowed().size(),
+                      " processors, Linux ", system.release, ", ", FreeHugePages() > 0 ? "2 MiB" : "4 KiB",
+                      " pages, g++ ", __VERSION__, " ", SLUICE_BENCH_FLAGS);
 }
 
 int MeasuringCpu() { return Allowed().back(); }

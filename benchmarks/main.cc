@@ -60,7 +60,7 @@ bool RunAll(const Options& options) {
     if (!std::regex_search(one.work, options.filter)) continue;
     const Row row = Measure(one, options.rounds);
     report->Add(row);
-    good = good && row.status.ok() && !(options.strict && row.judged() && !row.met());
+    good = good && !row.failed() && !(options.strict && row.judged() && !row.met());
   }
   report->End();
   return good;

@@ -35,7 +35,7 @@ struct Pair {
   Sampler ours;
   // kUnavailable says which package would bring the peer; the row then shows ours alone. Not used by a case
   // that names no peer.
-  absl::StatusOr<Sampler> peer;
+  absl::StatusOr<Sampler> peer = Sampler();
 };
 
 // What `open` of most cases returns. A side of ours that could not be made is the case's failure.
@@ -48,7 +48,8 @@ struct Case {
   std::string peer_mode{};         // "cache 256"
   double goal = 1;                 // with a peer: the least ratio; without: the highest cost
   bool once = false;               // a figure that does not vary, as bytes of memory: one sample is enough
-  std::function<absl::StatusOr<Pair>()> open{};  // makes both sides; called when the case is about to run
+  // Makes both sides; called when the case is about to run. kUnavailable says what our own side lacks on this machine.
+  std::function<absl::StatusOr<Pair>()> open{};
 };
 
 class Registration {
@@ -88,6 +89,7 @@ struct Row {
   Spread ratio{};   // without a peer: of our cost
   double load = 0;  // processors that other processes, and the machine's other tenants, used meanwhile
 
+  bool failed() const { return !status.ok() && !absl::IsUnavailable(status); }
   bool paired() const { return !what.peer.empty() && peer_missing.empty(); }
   // With fewer rounds than this there is no verdict.
   static constexpr size_t kMinRounds = 10;

@@ -94,7 +94,8 @@ std::unique_ptr<Report> Report::Table() { return std::make_unique<TableReport>()
 std::unique_ptr<Report> Report::Json() { return std::make_unique<JsonReport>(); }
 
 std::string Verdict(const Row& row) {
-  if (!row.status.ok()) return "error";
+  if (row.failed()) return "error";
+  if (!row.status.ok()) return "not here";
   if (!row.peer_missing.empty()) return "no peer";
   if (!row.judged()) return "few rounds";
   return row.met() ? "met" : "missed";

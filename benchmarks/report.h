@@ -22,7 +22,7 @@ class Report {
   static std::unique_ptr<Report> Json();
 };
 
-// "met", "missed", "no peer", "few rounds" or "error".
+// "met", "missed", "no peer", "not here", "few rounds" or "error".
 std::string Verdict(const Row& row);
 
 }  // namespace sluice::bench

@@ -47,12 +47,20 @@ class Ports {
   std::vector<std::unique_ptr<ModelNic>> nics_;
 };
 
-// One receive and send of what waits at `nic`; returns how many packets went through.
-size_t Turn(Nic& nic) {
-  Burst burst;
-  nic.rx(QueueId{0}).Receive(burst);
-  return nic.tx(QueueId{0}).Send(burst);
-}
+// The queues of one port, as a worker holds them.
+struct Queues {
+  explicit Queues(Nic& nic) : rx(nic.rx(QueueId{0})), tx(nic.tx(QueueId{0})) {}
+
+  // Sends what is received; returns how many packets went through.
+  size_t Turn() const {
+    Burst burst;
+    rx.Receive(burst);
+    return tx.Send(burst);
+  }
+
+  RxQueue& rx;
+  TxQueue& tx;
+};
 
 // Two ports on a cable, a burst of 32 under way between them.
 absl::StatusOr<Sampler> PairIo() {
@@ -64,8 +72,8 @@ absl::StatusOr<Sampler> PairIo() {
   if (!a.ok()) return a.status();
   if (!b.ok()) return b.status();
   if (absl::Status status = (*ports)->Prime(**a, dpdk::kBurst); !status.ok()) return status;
-  return NanosecondsPer([keep = *ports, a = *a, b = *b](size_t n) {
-    for (size_t done = 0; done < n;) done += Turn(*b) + Turn(*a);
+  return NanosecondsPer([keep = *ports, a = Queues(**a), b = Queues(**b)](size_t n) {
+    for (size_t done = 0; done < n;) done += b.Turn() + a.Turn();
   });
 }
 
@@ -75,8 +83,8 @@ absl::StatusOr<Sampler> NullIo() {
   if (!ports.ok()) return ports.status();
   absl::StatusOr<Nic*> nic = (*ports)->Add(MakeNullWire({.frame_length = kFrame}));
   if (!nic.ok()) return nic.status();
-  return NanosecondsPer([keep = *ports, nic = *nic](size_t n) {
-    for (size_t done = 0; done < n;) done += Turn(*nic);
+  return NanosecondsPer([keep = *ports, port = Queues(**nic)](size_t n) {
+    for (size_t done = 0; done < n;) done += port.Turn();
   });
 }
 

@@ -90,9 +90,10 @@ size_t WireEnd::Send(uint64_t first, size_t count, uint32_t length) {
 
 std::vector<uint64_t> WireEnd::Receive() {
   std::vector<uint64_t> numbers;
-  for (Burst burst; wire_->Receive(burst) != 0; burst.Clear()) {
-    for (const Packet* packet : burst) numbers.push_back(NumberOf(*packet));
-  }
+  do {
+    for (const Packet* packet : inbox_) numbers.push_back(NumberOf(*packet));
+    inbox_.Clear();
+  } while (wire_->Receive(inbox_) != 0);
   return numbers;
 }
 
@@ -104,12 +105,11 @@ bool WireEnd::SendOne(PacketPtr packet) {
 
 PacketPtr WireEnd::ReceiveOne(absl::Duration timeout) {
   const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
-  Burst burst;
-  while (burst.empty() && std::chrono::steady_clock::now() < deadline) {
+  while (inbox_.empty() && std::chrono::steady_clock::now() < deadline) {
     pollfd one{wire_->fd(), POLLIN, 0};
-    if (wire_->Receive(burst) == 0 && wire_->Arm()) poll(&one, 1, 100);
+    if (wire_->Receive(inbox_) == 0 && wire_->Arm()) poll(&one, 1, 100);
   }
-  return burst.empty() ? nullptr : burst.PopFront();
+  return inbox_.empty() ? nullptr : inbox_.PopFront();
 }
 
 void UntilUp(WireEnd& a, WireEnd& b) {

@@ -63,8 +63,9 @@ class WireEnd {
 
  private:
   const WireEndOptions options_;
-  std::unique_ptr<PacketPool> pool_;  // first: it goes after the wire
+  std::unique_ptr<PacketPool> pool_;  // first: it goes last
   std::unique_ptr<Wire> wire_;
+  Burst inbox_;  // received by ReceiveOne and not asked for yet
 };
 
 struct ShmEndOptions {

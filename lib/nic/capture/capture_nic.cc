@@ -145,13 +145,17 @@ absl::Status CheckReadable(const std::string& device, const CaptureNicOptions& o
       "capture on an Ethernet interface, or convert it");
 }
 
+// With its header on the disk: a capture without frames, but a capture.
 absl::StatusOr<std::unique_ptr<CaptureWriter>> OpenWriter(const CaptureNicOptions& options) {
   if (options.write_path.empty()) return std::unique_ptr<CaptureWriter>();
-  CaptureWriterOptions writer;
-  writer.format = options.write_format;
-  writer.interfaces[0].name = options.name;
-  writer.application = "sluice";
-  return CaptureWriter::Create(options.write_path, writer);
+  CaptureWriterOptions describe;
+  describe.format = options.write_format;
+  describe.interfaces[0].name = options.name;
+  describe.application = "sluice";
+  auto writer = CaptureWriter::Create(options.write_path, describe);
+  if (!writer.ok()) return writer.status();
+  if (absl::Status flushed = (*writer)->Flush(); !flushed.ok()) return flushed;
+  return writer;
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ size_t CaptureRxQueue::Receive(Burst& burst) {
     uint64_t rings = 0;
     if (read(timer_.get(), &rings, sizeof(rings)) > 0) wakeups_.Add();
   }
-  const Nanoseconds now = Now();
+  if (!Fetch()) return 0;
+  const Nanoseconds now = Now();  // after the first Fetch, which starts the pace
   size_t got = 0;
   // Bounded also when every record is flawed.
   for (size_t left = burst.room(); left != 0 && Fetch() && IsDue(now); --left, fetched_ = false) {
@@ -111,8 +112,9 @@ void CaptureRxQueue::End(NicEvent::Kind kind, const std::string& why) {
 // When record_ is due: as long after the first of its pass as in the file, by the speed. A time before the first counts
 // as the first's: files are in order of arrival, clocks that made them were set.
 void CaptureRxQueue::Schedule() {
+  const bool first = records_++ == 0;
   if (options_.speed == 0) return;
-  if (records_++ == 0) {
+  if (first) {
     first_ = record_.timestamp;
     started_ = pass_ == 0 ? clock_.Now() : due_;
   }

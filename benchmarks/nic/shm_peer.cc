@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// One end of a shared-memory wire, on a ModelNic; see ends.h for what an end prints.
+//
+//   shm_peer receive|send SOCKET LENGTH CPU [--seconds=0.5] [--ring=1024] [--written=64]
+//
+//   receive   serves the socket, looks at each frame, frees it; measures
+//   send      gets a packet for each frame, writes its first bytes (as many as --written says), and sends it
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "benchmarks/machine.h"
+#include "benchmarks/measuring_end.h"
+#include "sluice/nic/model_nic.h"
+#include "sluice/nic/shm_wire.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr size_t kBurst = 32;
+constexpr uint32_t kPackets = 4096;
+
+struct Options {
+  bool sends = false;
+  std::string path;
+  uint32_t length = 64;
+  int cpu = 0;
+  double seconds = 0.5;
+  uint32_t ring = 1024;
+  uint32_t written = sizeof kTestFrame;
+};
+
+bool ParseOption(absl::string_view argument, Options& options) {
+  if (absl::ConsumePrefix(&argument, "--seconds=")) return absl::SimpleAtod(argument, &options.seconds);
+  if (absl::ConsumePrefix(&argument, "--ring=")) return absl::SimpleAtoi(argument, &options.ring);
+  return absl::ConsumePrefix(&argument, "--written=") && absl::SimpleAtoi(argument, &options.written);
+}
+
+bool Parse(const std::vector<absl::string_view>& arguments, Options& options) {
+  if (arguments.size() < 4 || (arguments[0] != "send" && arguments[0] != "receive")) return false;
+  options.sends = arguments[0] == "send";
+  options.path = std::string(arguments[1]);
+  if (!absl::SimpleAtoi(arguments[2], &options.length) || !absl::SimpleAtoi(arguments[3], &options.cpu))
+    return false;
+  return std::all_of(arguments.begin() + 4, arguments.end(),
+                     [&](absl::string_view argument) { return ParseOption(argument, options); });
+}
+
+void AwaitPeer(Nic& nic) {
+  while (nic.link() == LinkState::kDown) nic.TakeEvents();
+}
+
+void Fill(Packet& packet, const Options& options) {
+  std::memcpy(packet.data(), kTestFrame, sizeof kTestFrame);
+  if (options.written > sizeof kTestFrame)
+    std::memset(packet.data() + sizeof kTestFrame, 0x5a, options.written - sizeof kTestFrame);
+  packet.SetLength(options.length);
+}
+
+// Endless: an end that feeds is ended by a signal.
+void Send(Nic& nic, PacketPool& pool, const Options& options) {
+  AwaitPeer(nic);
+  TxQueue& queue = nic.tx(QueueId(0));
+  Burst burst;
+  while (true) {
+    const size_t left = burst.size();
+    pool.Get(burst, kBurst - left);
+    for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
+    queue.Send(burst);
+  }
+}
+
+void Receive(Nic& nic, const Options& options) {
+  MeasuringEnd measuring(options.length, options.seconds);
+  AwaitPeer(nic);
+  RxQueue& queue = nic.rx(QueueId(0));
+  while (!measuring.Done()) {
+    Burst burst;
+    measuring.Count(queue.Receive(burst));
+    for (const Packet* packet : burst) measuring.Check(packet->data(), packet->length());
+  }
+  measuring.Print();
+}
+
+absl::Status Run(const Options& options) {
+  PinThisProcess(options.cpu);
+  auto pool = PacketPool::Create({.name = "shm_peer", .packets = kPackets});
+  if (!pool.ok()) return pool.status();
+  const ShmRole role = options.sends ? ShmRole::kClient : ShmRole::kServer;
+  auto wire = MakeShmWire({.path = options.path, .role = role, .retry = absl::Milliseconds(1)});
+  if (!wire.ok()) return wire.status();
+  auto nic = ModelNic::Open({.name = "shm"}, *std::move(wire));
+  if (!nic.ok()) return nic.status();
+  const QueueOptions queues{.rx_ring = options.ring, .tx_ring = options.ring, .pool = pool->get()};
+  if (absl::Status started = (*nic)->Start(queues); !started.ok()) return started;
+  SayReady();
+  options.sends ? Send(**nic, **pool, options) : Receive(**nic, options);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace sluice::bench
+
+int main(int argc, char** argv) {
+  sluice::bench::Options options;
+  if (!sluice::bench::Parse({argv + 1, argv + argc}, options)) {
+    std::fprintf(stderr,
+                 "usage: %s send|receive SOCKET LENGTH CPU [--seconds=S] [--ring=N] [--written=BYTES]\n",
+                 argv[0]);
+    return 2;
+  }
+  const absl::Status status = sluice::bench::Run(options);
+  if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+  return status.ok() ? 0 : 1;
+}

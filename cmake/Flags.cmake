@@ -8,9 +8,13 @@ target_compile_options(sluice_flags INTERFACE
 # At -O3 g++ 12 sees overflows and unset members in its own std::vector and std::string, where there are none, and with
 # sanitizers unset members in std::regex, which Catch uses. The debug build keeps these warnings.
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(sluice_flags INTERFACE
-    $<$<CONFIG:Release>:-Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-restrict>
-    $<$<OR:$<CONFIG:Release>,$<BOOL:${SLUICE_SANITIZE}>>:-Wno-maybe-uninitialized>)
+  set(FALSE_WARNINGS -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-restrict
+      -Wno-maybe-uninitialized)
+  if(SLUICE_SANITIZE)
+    target_compile_options(sluice_flags INTERFACE ${FALSE_WARNINGS})
+  else()
+    target_compile_options(sluice_flags INTERFACE "$<$<CONFIG:Release>:${FALSE_WARNINGS}>")
+  endif()
 endif()
 
 # Line numbers are all of the debug information that a sanitizer's report needs.

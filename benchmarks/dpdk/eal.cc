@@ -44,7 +44,7 @@ absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count
 }
 
 absl::Status StartPort(uint16_t id, rte_mempool* buffers) {
-  constexpr uint16_t kDescriptors = 1024;
+  constexpr uint16_t kDescriptors = 2048;
   const rte_eth_conf plain{};
   const unsigned socket = rte_socket_id();
   if (rte_eth_dev_configure(id, 1, 1, &plain) != 0) return EalError("rte_eth_dev_configure");

@@ -44,7 +44,7 @@ void Receive(RxQueue& queue, const XdpEndOptions& options, MeasuringEnd& end) {
       Idle(options, queue);
       continue;
     }
-    end.Check(burst[0].data(), burst[0].length());
+    for (const Packet* packet : burst) end.Check(packet->data(), packet->length());
     end.Count(burst.size());
   }
 }
@@ -57,8 +57,10 @@ void Forward(RxQueue& in, TxQueue& out, const XdpEndOptions& options, MeasuringE
       Idle(options, in);
       continue;
     }
-    end.Check(burst[0].data(), burst[0].length());
-    for (Packet* packet : burst) SwapAddresses(packet->data());
+    for (Packet* packet : burst) {
+      end.Check(packet->data(), packet->length());
+      SwapAddresses(packet->data());
+    }
     while (!burst.empty()) end.Count(out.Send(burst));
   }
 }

@@ -152,7 +152,7 @@ void Receive(BareSocket& socket, const XdpEndOptions& options, MeasuringEnd& end
   while (!end.Done()) {
     uint32_t count = 0;
     socket.Receive([&](const xdp_desc& frame) {
-      if (count == 0) end.Check(socket.frame(frame.addr), frame.len);
+      end.Check(socket.frame(frame.addr), frame.len);
       back[count++] = frame.addr & ~uint64_t{kFrameSize - 1};
     });
     if (count == 0) {
@@ -174,7 +174,7 @@ void Forward(BareSocket& socket, const XdpEndOptions& options, MeasuringEnd& end
     }
     uint32_t count = 0;
     socket.Receive([&](const xdp_desc& frame) {
-      if (count == 0) end.Check(socket.frame(frame.addr), frame.len);
+      end.Check(socket.frame(frame.addr), frame.len);
       SwapAddresses(socket.frame(frame.addr));
       frames[count++] = {.addr = frame.addr, .len = frame.len, .options = 0};
     });

@@ -153,13 +153,13 @@ TEST_CASE("an address in use outlives a flood of others from its own port") {
   SwitchRig rig;
   const PortId port = rig.Add({.max_addresses = 64});
   const PortId other = rig.Add();
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 6000; ++i) {
     if (i % 16 == 0) rig.clock.Advance(absl::Seconds(1));
     if (i % 4 == 0) rig.Send(port, Frame(kA, kAll));
     rig.Send(port, Frame(MacAddress({2, 9, 0, 0, uint8_t(i / 256), uint8_t(i % 256)}).ToString(), kAll));
   }
   CHECK(PortsOf(rig.Send(other, Frame(kB, kA))) == Ports{0});
-  CHECK(rig.the_switch->stats().evicted > 19'000);
+  CHECK(rig.the_switch->stats().evicted > 5000);
 }
 
 TEST_CASE("a port that may learn nothing still forwards") {

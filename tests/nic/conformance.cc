@@ -126,7 +126,8 @@ void CheckRestarts(const Subject& subject) {
 
   CHECK(after.descriptors == before.descriptors);
   CHECK(after.mappings <= before.mappings + 2);  // the heap's own: malloc trims and grows
-  CHECK(after.heap <= before.heap + static_cast<size_t>(16 * subject.restarts));
+  // What malloc keeps in a thread's cache counts as in use: a little that does not grow with the rounds.
+  CHECK(after.heap <= before.heap + 4096 + static_cast<size_t>(16 * subject.restarts));
   CHECK(after.affinity == before.affinity);
   CHECK(after.signal_mask == before.signal_mask);
   CHECK(errors.text() == "");

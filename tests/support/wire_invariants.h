@@ -13,6 +13,7 @@ namespace sluice::testing {
 //
 //   offsets are ordered and within the head; without a tunnel the inner ones are zero
 //   a longer head of the same frame gives the same layers, once the shorter one was enough
+//   checksums that were filled verify
 //   what is computed depends on nothing but the bytes
 std::string BrokenWireInvariant(absl::Span<const uint8_t> head, uint32_t frame_length);
 

@@ -33,10 +33,10 @@ namespace sluice {
 // What befalls the frames of one direction. A frame suffers the first that applies, from the top.
 struct FaultPlan {
   // By number, from 1, in the order of the lane, or of arrival. For as long as the wire lives.
-  std::vector<uint64_t> lose;
-  std::vector<uint64_t> duplicate;
-  std::vector<uint64_t> reorder;
-  std::vector<uint64_t> delay;
+  std::vector<uint64_t> lose{};
+  std::vector<uint64_t> duplicate{};
+  std::vector<uint64_t> reorder{};
+  std::vector<uint64_t> delay{};
 
   // By chance, 0 to 1.
   double lose_chance = 0;
@@ -54,9 +54,9 @@ struct LinkOutage {
 };
 
 struct FaultyWireOptions {
-  FaultPlan transmit;
-  FaultPlan receive;
-  std::vector<LinkOutage> outages;
+  FaultPlan transmit{};
+  FaultPlan receive{};
+  std::vector<LinkOutage> outages{};
   uint64_t seed = 1;
   const Clock* clock = nullptr;  // outlives the wire. Null = Clock::Monotonic()
 };

@@ -18,7 +18,7 @@
 namespace sluice {
 
 template <size_t kSize>
-class IpAddress {
+class SLUICE_EXPORT IpAddress {
  public:
   constexpr IpAddress() = default;  // "0.0.0.0", "::"
   constexpr explicit IpAddress(const std::array<uint8_t, kSize>& bytes) : bytes_(bytes) {}
@@ -44,8 +44,8 @@ class IpAddress {
 using Ipv4Address = IpAddress<4>;
 using Ipv6Address = IpAddress<16>;
 
-extern template class SLUICE_EXPORT IpAddress<4>;
-extern template class SLUICE_EXPORT IpAddress<16>;
+extern template class IpAddress<4>;
+extern template class IpAddress<16>;
 
 static_assert(sizeof(Ipv4Address) == 4 && sizeof(Ipv6Address) == 16 && alignof(Ipv6Address) == 1);
 

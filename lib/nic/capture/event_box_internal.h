@@ -23,6 +23,8 @@ class EventBox {
 
   void Add(NicEvent event) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // A host that never asks must not make us grow: the oldest goes.
+    if (events_.size() == kMost) events_.erase(events_.begin());
     events_.push_back(std::move(event));
     eventfd_write(fd_.get(), 1);
   }
@@ -34,6 +36,8 @@ class EventBox {
   }
 
  private:
+  static constexpr size_t kMost = 16;
+
   const UniqueFd fd_;
   std::mutex mutex_;
   std::vector<NicEvent> events_;

@@ -76,7 +76,9 @@ inline constexpr uint64_t kShmMaxRegion = uint64_t{1} << 40;
 
 inline constexpr uint64_t ShmPlace(uint64_t offset, uint32_t bytes) { return offset | uint64_t{bytes} << 40; }
 inline constexpr uint64_t ShmOffset(uint64_t place) { return place & (kShmMaxRegion - 1); }
-inline constexpr uint32_t ShmBytes(uint64_t place) { return (place & ~kShmMore) >> 40; }
+inline constexpr uint32_t ShmBytes(uint64_t place) {
+  return static_cast<uint32_t>((place & ~kShmMore) >> 40);
+}
 
 // Offload request, verdicts and VLAN. False from DecodeShmMeta when no packet can look like that.
 uint64_t EncodeShmMeta(const Packet& packet);

@@ -26,6 +26,15 @@ struct LinkRequest {
   std::array<char, IFNAMSIZ> name{};
 };
 
+LinkRequest RequestByIndex(uint32_t index) {
+  LinkRequest request;
+  request.header.nlmsg_type = RTM_GETLINK;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(ifinfomsg));
+  request.link.ifi_index = static_cast<int>(index);
+  return request;
+}
+
 struct RouteRequest {
   nlmsghdr header{};
   rtmsg route{};
@@ -181,11 +190,7 @@ absl::StatusOr<LinkFacts> RouteSocket::LinkByName(const std::string& name) {
 }
 
 absl::StatusOr<LinkFacts> RouteSocket::LinkByIndex(uint32_t index) {
-  LinkRequest request;
-  request.header.nlmsg_type = RTM_GETLINK;
-  request.header.nlmsg_flags = NLM_F_REQUEST;
-  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(ifinfomsg));
-  request.link.ifi_index = static_cast<int>(index);
+  LinkRequest request = RequestByIndex(index);
   return AskLink(request.header);
 }
 
@@ -206,7 +211,13 @@ absl::StatusOr<LinkWatch> LinkWatch::Open(uint32_t index) {
   UniqueFd fd = OpenSocket(SOCK_NONBLOCK);
   // The filter first: nothing of another link is then ever queued.
   if (!fd.valid() || !FilterByLink(fd, index) || !Join(fd, RTMGRP_LINK)) return Failed(errno, "watch links");
-  return LinkWatch(std::move(fd));
+  return LinkWatch(std::move(fd), index);
+}
+
+void LinkWatch::AskState() const {
+  const LinkRequest request = RequestByIndex(index_);
+  // A link that is gone has said so already, and there is nothing else to fail here.
+  send(fd_.get(), &request, request.header.nlmsg_len, 0);
 }
 
 void LinkWatch::Read(const std::function<void(Notice)>& on_notice) const {

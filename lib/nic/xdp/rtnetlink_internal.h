@@ -58,13 +58,16 @@ class LinkWatch {
   static absl::StatusOr<LinkWatch> Open(uint32_t index);
 
   int fd() const { return fd_.get(); }
+  // Has the kernel put the link's present state behind the notices that wait: a reader then starts from a known one.
+  void AskState() const;
   // Hands over all notices that wait, oldest first; never blocks.
   void Read(const std::function<void(Notice)>& on_notice) const;
 
  private:
-  explicit LinkWatch(UniqueFd fd) : fd_(std::move(fd)) {}
+  LinkWatch(UniqueFd fd, uint32_t index) : fd_(std::move(fd)), index_(index) {}
 
   UniqueFd fd_;
+  uint32_t index_;
 };
 
 }  // namespace sluice

@@ -6,8 +6,8 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kRefillBatch =
-    32;  // a ring refilled packet by packet would write its index 32 times as often
+// A ring refilled packet by packet would have its index written 32 times as often.
+constexpr uint32_t kRefillBatch = 32;
 
 }  // namespace
 
@@ -49,8 +49,8 @@ size_t XdpRxQueue::Receive(Burst& burst) {
   for (uint32_t i = 0; i < got; ++i) {
     const xdp_desc& arrival = *xsk_ring_cons__rx_desc(&socket_->rx, first + i);
     Packet* const packet = Describe(arrival);
-    slots[good] = packet;
-    good += packet != nullptr ? 1 : 0;
+    if (packet == nullptr) continue;
+    slots[good++] = packet;
     bytes += arrival.len;
   }
   burst.DropBack(got - good);
@@ -120,7 +120,8 @@ bool XdpRxQueue::Arm() {
   if (socket_ == nullptr) return true;
   if (held_->count() < ring_) Refill();
   if (held_->count() == 0) return false;  // no buffer: the kernel drops, and wakes nobody
-  if (socket_->unsent() != 0 && socket_->SendUnsent() == EAGAIN) return false;  // nobody else would send them
+  if (socket_->WantsDoorbell() && socket_->SendUnsent() == EAGAIN)
+    return false;  // nobody else would send them
   armed_ = true;
   return xsk_cons_nb_avail(&socket_->rx, 1) == 0;
 }

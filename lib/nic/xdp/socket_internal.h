@@ -46,6 +46,8 @@ class XdpSocket {
     if (tx.ring == nullptr) return 0;
     return __atomic_load_n(tx.producer, __ATOMIC_ACQUIRE) - __atomic_load_n(tx.consumer, __ATOMIC_ACQUIRE);
   }
+  // Whether they wait for a doorbell: a driver that is at work takes them by itself.
+  bool WantsDoorbell() const { return unsent() != 0 && xsk_ring_prod__needs_wakeup(&tx) != 0; }
   // The transmit doorbell. Returns 0 when the kernel took what there was, EAGAIN when it wants to be asked
   // again later, else errno, and then the link is the suspect.
   int SendUnsent();

@@ -41,8 +41,7 @@ XdpNicImpl::XdpNicImpl(const XdpNicOptions& options, std::string name, std::uniq
       mac_(facts.mac),
       capabilities_(capabilities),
       watch_(std::move(watch)),
-      link_(*interface_),
-      told_(link_.last_known()) {}
+      link_(*interface_) {}
 
 XdpNicImpl::~XdpNicImpl() { Stop().IgnoreError(); }
 
@@ -103,6 +102,8 @@ absl::Status XdpNicImpl::Start(const QueueOptions& queues) {
     return started.status();
   }
   link_.Refresh();
+  told_ = LinkState::kDown;
+  watch_.AskState();
   const std::lock_guard lock(mutex_);
   NoteModes(**started);
   queues_ = queues;
@@ -133,23 +134,26 @@ absl::StatusOr<std::unique_ptr<XdpNicImpl::Started>> XdpNicImpl::Bring(const Que
   if (!sockets.ok()) return sockets.status();
   started->sockets = *std::move(sockets);
   absl::Status done = AttachQueues(queues, *started->sockets, facts.mtu + kFrameOverMtu);
-  for (uint32_t i = 0; done.ok() && i < plan->rx; ++i) {
-    done = started->program.Redirect(i, (*started->sockets)[i].fd());
-  }
 
   // 3. Change the device, and let traffic in last.
-  if (done.ok()) {
-    absl::StatusOr<AppliedPlan> applied = AppliedPlan::Apply(*plan, *device, *interface_);
-    done = applied.status();
-    if (applied.ok()) started->plan.emplace(*std::move(applied));
-  }
-  if (done.ok()) done = started->program.Attach(interface_->index(), options_.native);
+  if (done.ok()) done = LetIn(*plan, *device, *started);
   if (!done.ok()) {
     DetachQueues();
     return done;
   }
-  started->plan_text = plan->text;
   return started;
+}
+
+absl::Status XdpNicImpl::LetIn(const QueuePlan& plan, const DeviceQueues& device, Started& started) {
+  for (uint32_t i = 0; i < plan.rx; ++i) {
+    const absl::Status redirected = started.program.Redirect(i, (*started.sockets)[i].fd());
+    if (!redirected.ok()) return redirected;
+  }
+  absl::StatusOr<AppliedPlan> applied = AppliedPlan::Apply(plan, device, *interface_);
+  if (!applied.ok()) return applied.status();
+  started.plan.emplace(*std::move(applied));
+  started.plan_text = plan.text;
+  return started.program.Attach(interface_->index(), options_.native);
 }
 
 absl::Status XdpNicImpl::AttachQueues(const QueueOptions& queues, XdpSockets& sockets, uint32_t max_frame) {

@@ -10,7 +10,6 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kEthernetHeader = 14;
-constexpr int kMostDoorbells = 4;  // a burst, in the face of frames that a device throws away
 constexpr absl::Duration kDrain = absl::Milliseconds(50);
 constexpr absl::Duration kDrainStep = absl::Milliseconds(1);
 
@@ -38,8 +37,7 @@ void XdpTxQueue::Detach() {
 
 size_t XdpTxQueue::Send(Burst& burst) {
   if (socket_ == nullptr || burst.empty()) return 0;
-  if (link_.last_known() == LinkState::kDown && link_.Refresh() == LinkState::kDown)
-    return SendNowhere(burst);
+  if (link_.last_known() == LinkState::kDown && link_.Refresh() == LinkState::kDown) return DropAll(burst);
   Reap();
 
   // 1. Sift: what can be sent is lined up, what cannot is dropped, what does not fit stays with the caller.
@@ -49,19 +47,18 @@ size_t XdpTxQueue::Send(Burst& burst) {
   size_t taken = 0;
   while (taken < burst.size() && count < room) {
     Packet* const packet = Prepare(burst.begin()[taken++]);
-    ready[count] = packet;
-    count += packet != nullptr ? 1 : 0;
+    if (packet != nullptr) ready[count++] = packet;
   }
   burst.DropFront(taken);
 
   // 2. Stage, and ring once.
   const uint64_t bytes = Stage(ready.data(), count);
-  RingDoorbell();
+  if (socket_->WantsDoorbell()) RingDoorbell();
   Account(count, bytes);
   return taken;
 }
 
-size_t XdpTxQueue::SendNowhere(Burst& burst) {
+size_t XdpTxQueue::DropAll(Burst& burst) {
   const size_t taken = burst.size();
   drops_.Add(DropReason::kLinkDown, taken);
   burst.Clear();
@@ -110,14 +107,16 @@ uint64_t XdpTxQueue::Stage(Packet* const* packets, uint32_t count) {
   return bytes;
 }
 
-// Frames that stay in the ring here go with the next burst, or with Reclaim.
+// What the kernel has no room for stays in the ring and goes with the next burst, or with Reclaim. What it throws
+// away, one frame a ring, is gone: nothing old comes out when the link comes back.
 void XdpTxQueue::RingDoorbell() {
-  for (int rings = 0; rings < kMostDoorbells && socket_->unsent() != 0; ++rings) {
-    if (!xsk_ring_prod__needs_wakeup(&socket_->tx)) return;
-    const int error = socket_->SendUnsent();
-    if (error == 0 || error == EAGAIN) return;
-    if (link_.Refresh() == LinkState::kDown) return;
-  }
+  int error = 0;
+  bool lost = false;
+  do {
+    error = socket_->SendUnsent();
+    lost |= error == EBUSY;
+  } while (error == EBUSY);
+  if (lost || (error != 0 && error != EAGAIN)) link_.Refresh();
 }
 
 // A frame that the kernel took and threw away is a drop, not a packet sent; without a carrier it was the
@@ -137,7 +136,7 @@ void XdpTxQueue::Account(uint64_t packets, uint64_t bytes) {
 
 size_t XdpTxQueue::Reclaim() {
   if (socket_ == nullptr) return 0;
-  if (socket_->unsent() != 0 && link_.last_known() == LinkState::kUp) RingDoorbell();
+  if (socket_->WantsDoorbell() && link_.last_known() == LinkState::kUp) RingDoorbell();
   Account(0, 0);
   return Reap();
 }
@@ -152,8 +151,7 @@ size_t XdpTxQueue::Reap() {
     size_t count = 0;
     for (uint32_t i = 0; i < got; ++i) {
       Packet* const packet = held_->Take(*xsk_ring_cons__comp_addr(&socket_->completion, first + i));
-      done[count] = packet;
-      count += packet != nullptr ? 1 : 0;
+      if (packet != nullptr) done[count++] = packet;
     }
     xsk_ring_cons__release(&socket_->completion, got);
     PacketPool::Put(done.data(), count);

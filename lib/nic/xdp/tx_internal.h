@@ -40,7 +40,7 @@ class XdpTxQueue final : public TxQueue {
   uint64_t copies() const { return copies_.value(); }
 
  private:
-  size_t SendNowhere(Burst& burst);
+  size_t DropAll(Burst& burst);
   Packet* Prepare(Packet* packet);
   Packet* CopyToPool(Packet* packet);
   Packet* Drop(Packet* packet, DropReason reason);

@@ -73,6 +73,7 @@ class XdpNicImpl final : public XdpNic {
   absl::Status CheckFrames(const QueueOptions& queues, const LinkFacts& facts) const;
   absl::StatusOr<LinkFacts> FindAgain();
   absl::StatusOr<std::unique_ptr<Started>> Bring(const QueueOptions& queues, const LinkFacts& facts);
+  absl::Status LetIn(const QueuePlan& plan, const DeviceQueues& device, Started& started);
   absl::Status AttachQueues(const QueueOptions& queues, XdpSockets& sockets, uint32_t max_frame);
   void DetachQueues();
   void ReturnPackets();
@@ -87,8 +88,7 @@ class XdpNicImpl final : public XdpNic {
   const Capabilities capabilities_;
   const LinkWatch watch_;
   mutable XdpLink link_;
-  LinkState told_;  // by TakeEvents
-  bool removed_ = false;
+  LinkState told_ = LinkState::kDown;  // by TakeEvents, since Start
 
   std::deque<XdpRxQueue> rx_;  // they stay where they are, from the first Start on that uses them
   std::deque<XdpTxQueue> tx_;

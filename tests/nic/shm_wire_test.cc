@@ -62,6 +62,19 @@ void LeaveSocketFile(const std::string& path) {
   close(fd);
 }
 
+size_t Descriptors() {
+  const std::filesystem::directory_iterator open("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(open), end(open)));
+}
+
+// Of memory that is shared through a descriptor: the heap may do as it likes.
+size_t Mappings() {
+  std::ifstream maps("/proc/self/maps");
+  size_t shared = 0;
+  for (std::string line; std::getline(maps, line);) shared += line.find("/memfd:") != std::string::npos;
+  return shared;
+}
+
 }  // namespace
 
 TEST_CASE("frames of every length cross a shared-memory wire both ways, in order, whole and once") {
@@ -297,6 +310,28 @@ TEST_CASE("either end may come back, and traffic starts afresh") {
     CHECK(link.b.Receive() == Range(0, 5));
     CHECK(link.a.Receive() == Range(0, 4));
   }
+}
+
+TEST_CASE("fifty peers later no descriptor and no mapping is left") {
+  TempFolder folder;
+  ShmEnd server(folder.file("wire"));
+  const auto meet = [&] {
+    ShmEnd client(folder.file("wire"), {.role = ShmRole::kClient});
+    UntilUp(server, client);
+    server.Send(0, 3);
+    client.Send(0, 3);
+    server.Receive();
+    client.wire().Close();
+    UntilDown(server);
+    server.Receive();
+    server.wire().Reclaim(0);
+  };
+  meet();
+  const size_t descriptors = Descriptors();
+  const size_t mappings = Mappings();
+  for (int i = 0; i < 50; ++i) meet();
+  CHECK(Descriptors() == descriptors);
+  CHECK(Mappings() == mappings);
 }
 
 TEST_CASE("a second caller is turned away while the first is linked") {

@@ -40,6 +40,8 @@ absl::StatusOr<EndsResult> RunOnce(const Ends& ends) {
   const auto measure = [&] { return Start(ends.measuring, MeasuringCpu(), ends.measuring_in); };
   const auto feed = [&] { return Start(ends.feeding, OtherCpu(), ends.feeding_in); };
 
+  if (!ends.left_behind.empty()) std::filesystem::remove(ends.left_behind);
+
   // 1. The first end, until it is there.
   testing::Process first = ends.feeder_first ? feed() : measure();
   if (!first.WaitForOutput("ready\n", kPatience)) {

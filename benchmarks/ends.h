@@ -6,8 +6,7 @@
 // ours or a peer's, that keeps to this:
 //
 //   - it prints the line "ready" when traffic may come;
-//   - the end that measures starts its clock 100 ms after its first packet, stops it `--seconds` later,
-//   prints
+//   - the end that measures starts its clock 100 ms after its first packet, stops it `--seconds` later, prints
 //         packets 1234567 nanoseconds 500000123 cpu_nanoseconds 499000000 bad 0
 //     and exits with status 0. `packets` are those that it finished with, `bad` of those were not what was
 //     sent, and cpu_nanoseconds is the processor time of the whole process in that window;
@@ -32,6 +31,8 @@ struct Ends {
   std::string measuring;
   std::string feeding;
   bool feeder_first = false;
+  // A file that ends may leave behind and could not start with, such as their socket; removed before each run.
+  std::string left_behind{};
   // Network namespaces to run in; null = this process's.
   const testing::Namespace* measuring_in = nullptr;
   const testing::Namespace* feeding_in = nullptr;

@@ -4,8 +4,10 @@
 
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "benchmarks/memory.h"
 #include "sluice/control/engine.h"
 #include "sluice/nic/model_nic.h"
@@ -17,8 +19,8 @@ namespace {
 constexpr uint16_t kQueues = 2;
 constexpr uint32_t kRing = 1024;
 
-absl::Status AddPort(Engine& engine, std::unique_ptr<Wire> wire) {
-  absl::StatusOr<std::unique_ptr<ModelNic>> nic = ModelNic::Open({}, std::move(wire));
+absl::Status AddPort(Engine& engine, const std::string& name, std::unique_ptr<Wire> wire) {
+  absl::StatusOr<std::unique_ptr<ModelNic>> nic = ModelNic::Open({.name = name}, std::move(wire));
   if (!nic.ok()) return nic.status();
   return engine
       .AddPort(*std::move(nic),
@@ -33,8 +35,9 @@ absl::Status Run() {
   if (!engine.ok()) return engine.status();
   for (int cable = 0; cable < 2; ++cable) {
     auto [here, there] = MakeWirePair();
-    if (absl::Status status = AddPort(**engine, std::move(here)); !status.ok()) return status;
-    if (absl::Status status = AddPort(**engine, std::move(there)); !status.ok()) return status;
+    const std::string name = absl::StrCat("cable", cable);
+    if (absl::Status status = AddPort(**engine, name + "a", std::move(here)); !status.ok()) return status;
+    if (absl::Status status = AddPort(**engine, name + "b", std::move(there)); !status.ok()) return status;
   }
   for (uint16_t i = 0; i < kQueues; ++i) (*engine)->worker(WorkerId{i}).PollOnce();
   std::printf("bytes %zu\n", MemoryHeld());

@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kBurst = 32;
 constexpr size_t kUnderWay = 512;  // frames that circulate
 
-using Addresses = std::array<uint8_t, 12>;  // destination, then source
+// Destination, source, and what follows them in each frame: 16 bytes, written at once.
+using Start = std::array<uint8_t, 16>;
 
 // Station `number` of one side, locally administered.
 void WriteStation(uint8_t* to, uint8_t side, uint32_t number) {
@@ -35,9 +36,10 @@ void WriteStation(uint8_t* to, uint8_t side, uint32_t number) {
 }
 
 // The stations that talk, in an order that no prefetcher guesses.
-std::vector<Addresses> Conversations(uint32_t stations_a_side) {
-  std::vector<Addresses> pairs(stations_a_side);
+std::vector<Start> Conversations(uint32_t stations_a_side) {
+  std::vector<Start> pairs(stations_a_side);
   for (uint32_t i = 0; i < stations_a_side; ++i) {
+    std::memcpy(pairs[i].data(), kTestFrame, pairs[i].size());
     WriteStation(pairs[i].data(), 1, i);
     WriteStation(pairs[i].data() + 6, 0, (i * 7919) % stations_a_side);
   }
@@ -48,27 +50,25 @@ std::vector<Addresses> Conversations(uint32_t stations_a_side) {
 // What left and right share: frames that wait to go in on the left again, oldest first.
 class Loop {
  public:
-  explicit Loop(std::vector<Addresses> conversations) : conversations_(std::move(conversations)) {}
+  explicit Loop(std::vector<Start> conversations) : conversations_(std::move(conversations)) {}
   ~Loop() {
     while (size() > 0) PacketPool::Put(&slots_[first_++ % kSlots], 1);
   }
 
   size_t size() const { return end_ - first_; }
-  void Add(Packet* packet) { slots_[end_++ % kSlots] = packet; }
-
-  // The oldest, with the next pair of addresses.
-  Packet* Take() {
-    Packet* packet = slots_[first_++ % kSlots];
-    const Addresses& addresses = conversations_[next_];
+  // With the next pair of addresses. Written long before they are read, as a card would have: a load that finds half of
+  // what it reads still in the store buffer waits.
+  void Add(Packet* packet) {
+    std::memcpy(packet->data(), &conversations_[next_], sizeof(Start));
     if (++next_ == conversations_.size()) next_ = 0;
-    std::memcpy(packet->data(), addresses.data(), addresses.size());
-    return packet;
+    slots_[end_++ % kSlots] = packet;
   }
+  Packet* TakeOldest() { return slots_[first_++ % kSlots]; }
 
  private:
   static constexpr size_t kSlots = 1024;
 
-  const std::vector<Addresses> conversations_;
+  const std::vector<Start> conversations_;
   size_t next_ = 0;
   size_t first_ = 0;
   size_t end_ = 0;
@@ -94,7 +94,8 @@ class LoopWire final : public Wire {
 
   size_t Receive(Burst& burst) override {
     const size_t n = source_ ? std::min(kBurst, loop_->size()) : 0;
-    for (size_t i = 0; i < n; ++i) burst.PushRaw(loop_->Take());
+    Packet** const packets = burst.Extend(n);
+    for (size_t i = 0; i < n; ++i) packets[i] = loop_->TakeOldest();
     return n;
   }
   bool Arm() override { return false; }

@@ -47,7 +47,7 @@ absl::StatusOr<Sampler> Memif(uint32_t length, bool zero_copy) {
   const absl::StatusOr<std::string> measuring = dpdk::Command(server);
   const absl::StatusOr<std::string> feeding = dpdk::Command(client);
   if (!measuring.ok()) return measuring.status();
-  return TimePerPacket({.measuring = *measuring, .feeding = *feeding});
+  return TimePerPacket({.measuring = *measuring, .feeding = *feeding, .left_behind = path});
 }
 
 const Registration small({.work = "nic/shm/64",

@@ -29,10 +29,9 @@ struct Cable {
   testing::VethPair pair{where, "feed", where, "port"};
 };
 
-absl::StatusOr<std::shared_ptr<Cable>> MakeCable() {
-  if (geteuid() != 0) return absl::UnavailableError("needs root, to make a network namespace");
+absl::StatusOr<std::unique_ptr<Cable>> MakeCable() {
   try {
-    return std::make_shared<Cable>();
+    return std::make_unique<Cable>();
   } catch (const std::runtime_error& error) {
     return absl::InternalError(error.what());
   }
@@ -62,30 +61,32 @@ std::string End(const char* program, const Work& work) {
                       work.fixed_load ? " --wait=sleep" : "");
 }
 
-Sampler Measuring(std::shared_ptr<Cable> cable, const Work& work, std::string end) {
-  const Ends ends{.measuring = std::move(end),
-                  .feeding = Feeder(work),
-                  .measuring_in = &cable->where,
-                  .feeding_in = &cable->where};
-  const Sampler sampler = work.fixed_load ? ProcessorTimePerPacket(ends) : TimePerPacket(ends);
-  return [cable, sampler] { return sampler(); };
+// A cable for each sample: DPDK leaves its program on the interface, and the kernel a queue bound for a while.
+Sampler Measuring(const Work& work, const std::string& end) {
+  return [work, end]() -> absl::StatusOr<double> {
+    const absl::StatusOr<std::unique_ptr<Cable>> cable = MakeCable();
+    if (!cable.ok()) return cable.status();
+    const Ends ends{.measuring = end,
+                    .feeding = Feeder(work),
+                    .measuring_in = &(*cable)->where,
+                    .feeding_in = &(*cable)->where};
+    return work.fixed_load ? ProcessorTimePerPacket(ends)() : TimePerPacket(ends)();
+  };
 }
 
 absl::StatusOr<Pair> AgainstLibxdp(const Work& work) {
-  absl::StatusOr<std::shared_ptr<Cable>> cable = MakeCable();
-  if (!cable.ok()) return cable.status();
-  return Pair{.ours = Measuring(*cable, work, End("nic/xdp_port", work)),
-              .peer = Measuring(*cable, work, End("nic/xsk_peer", work))};
+  if (geteuid() != 0) return absl::UnavailableError("needs root, to make a network namespace");
+  return Pair{.ours = Measuring(work, End("nic/xdp_port", work)),
+              .peer = Measuring(work, End("nic/xsk_peer", work))};
 }
 
 absl::StatusOr<Pair> AgainstDpdk(const Work& work) {
-  absl::StatusOr<std::shared_ptr<Cable>> cable = MakeCable();
-  if (!cable.ok()) return cable.status();
-  Pair pair{.ours = Measuring(*cable, work, End("nic/xdp_port", work))};
+  if (geteuid() != 0) return absl::UnavailableError("needs root, to make a network namespace");
+  Pair pair{.ours = Measuring(work, End("nic/xdp_port", work))};
   const absl::StatusOr<std::string> peer = dpdk::Command(
       {.mode = work.mode, .vdev = "net_af_xdp0,iface=port", .cpu = MeasuringCpu(), .length = work.length});
   if (peer.ok()) {
-    pair.peer = Measuring(*cable, work, *peer);
+    pair.peer = Measuring(work, *peer);
   } else {
     pair.peer = peer.status();
   }

@@ -100,12 +100,15 @@ AddressTable::Learned AddressTable::Learn(uint64_t mixed, PortId port, Tick now,
 
   const size_t home = BucketOf(mixed);
   const uint64_t word = TagOf(mixed) << kTagShift | kInUse | port.value();
+  const size_t other = OtherBucket(home, TagOf(mixed));
   if (const Place at_home = FreePlace(home, now); at_home != kNowhere) {
     Write(at_home, word, now);
-  } else if (const Place away = FreePlace(OtherBucket(home, TagOf(mixed)), now); away != kNowhere) {
+  } else if (const Place away = FreePlace(other, now); away != kNowhere) {
     Write(away, word | kAway, now);
   } else if (MakePlace(home, now)) {
     Write(FreePlace(home, now), word, now);
+  } else if (MakePlace(other, now)) {
+    Write(FreePlace(other, now), word | kAway, now);
   } else {
     return Learned::kNoRoom;
   }

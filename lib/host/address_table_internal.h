@@ -61,6 +61,7 @@ class AddressTable {
 
   // Look-up, any thread. A mixed key is good for this table only.
   // ---------------------------------------------------------------------------------------------------------
+  static constexpr uint64_t kNoKey = ~uint64_t{0};  // what Mix never gives
   uint64_t Mix(AddressKey key) const;
   void Prefetch(uint64_t mixed) const { __builtin_prefetch(&buckets_[BucketOf(mixed)]); }
 
@@ -195,6 +196,7 @@ inline uint64_t AddressTable::Mix(AddressKey key) const {
 // Without branches: which slot holds the entry is random, and a wrong guess costs more than six compares.
 inline AddressTable::Match AddressTable::Scan(const Bucket& bucket, uint64_t want) {
   Match match{kNowhere, 0};
+#pragma GCC unroll 6
   for (size_t slot = 0; slot < kSlots; ++slot) {
     // Acquire: whoever reads a port here has seen everything that its owner did before learning it.
     const uint64_t difference = bucket.entries[slot].load(std::memory_order_acquire) ^ want;

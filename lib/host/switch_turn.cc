@@ -143,6 +143,7 @@ void Switch::Turn::Learn(PortId ingress, const Frame* frames, size_t count) {
   uint16_t unknown[Burst::kCapacity];
   size_t unknowns = 0;
   for (size_t i = 0; i < count; ++i) {
+    if (i > 0 && frames[i].source == frames[i - 1].source) continue;  // of a train
     if (!table.Refresh(frames[i].source, ingress, now_)) unknown[unknowns++] = static_cast<uint16_t>(i);
   }
   if (unknowns != 0) [[unlikely]] {
@@ -174,8 +175,38 @@ void Switch::Turn::LearnNew(PortId ingress, const Frame* frames, const uint16_t*
   seat_.counters.Add(SwitchCounter::kEvicted, evicted);
 }
 
+// Most frames have no tag and stay in the VLAN of both ports; the burst of their egress has begun and is not full.
+inline void Switch::Turn::Queue(const Port& port, const Frame& frame) {
+  Lane& lane = port.lanes[seat_.index];
+  const bool plain = frame.tag == TagPlace::kNone && frame.vlan == port.vlan;
+  if (!plain || lane.egress.empty() || lane.egress.room() == 0) [[unlikely]] {
+    return QueueWithCare(port, lane, frame);
+  }
+  lane.egress.PushRaw(frame.packet);
+}
+
+void Switch::Turn::QueueWithCare(const Port& port, Lane& lane, const Frame& frame) {
+  if (lane.egress.room() == 0) return Drop(port, frame.packet, DropReason::kTransmitRingFull);
+  if (frame.tag != TagPlace::kNone || frame.vlan != port.vlan) {
+    if (!port.member[frame.vlan]) return Drop(port, frame.packet, DropReason::kNoVlan);
+    const bool ready = frame.vlan == port.vlan
+                           ? RemoveTag(*frame.packet, frame.tag)
+                           : SetTag(*frame.packet, frame.tag, frame.vlan, port.inserts_vlan);
+    if (!ready) return Drop(port, frame.packet, DropReason::kTooLong);
+  }
+  if (lane.egress.empty()) seat_.waiting[port.id.value() / 64] |= uint64_t{1} << (port.id.value() % 64);
+  lane.egress.PushRaw(frame.packet);
+}
+
+// Null when it is unknown. A port that was added since this turn began is as good as that.
+inline const Switch::Port* Switch::Turn::Lookup(uint64_t destination) const {
+  const uint32_t found = switch_.control_->table.Find(destination, now_);
+  return found < ports_.by_id.size() ? ports_.by_id[found] : nullptr;
+}
+
 void Switch::Turn::Deliver(const Port& ingress, const Frame* frames, size_t count) {
-  const AddressTable& table = switch_.control_->table;
+  const Port* port = nullptr;
+  uint64_t looked_up = AddressTable::kNoKey;
   for (size_t i = 0; i < count; ++i) {
     const Frame& frame = frames[i];
     if (frame.group) {
@@ -183,9 +214,10 @@ void Switch::Turn::Deliver(const Port& ingress, const Frame* frames, size_t coun
       Flood(ingress, frame);
       continue;
     }
-    const uint32_t found = table.Find(frame.destination, now_);
-    // A port that was added since this turn began is as good as unknown.
-    const Port* port = found < ports_.by_id.size() ? ports_.by_id[found] : nullptr;
+    if (frame.destination != looked_up) {  // else of the same train
+      looked_up = frame.destination;
+      port = Lookup(looked_up);
+    }
     if (port == nullptr) {
       seat_.counters.Add(SwitchCounter::kUnknown);
       Flood(ingress, frame);
@@ -216,22 +248,6 @@ void Switch::Turn::QueueCopy(const Port& port, Frame frame) {
   frame.packet = CopyPacket(*switch_.options_.pool, *frame.packet).release();
   if (frame.packet == nullptr) return lane.drops.Add(DropReason::kNoBuffer);
   Queue(port, frame);
-}
-
-void Switch::Turn::Queue(const Port& port, const Frame& frame) {
-  Lane& lane = port.lanes[seat_.index];
-  if (lane.egress.room() == 0) [[unlikely]] {
-    return Drop(port, frame.packet, DropReason::kTransmitRingFull);
-  }
-  if (frame.tag != TagPlace::kNone || frame.vlan != port.vlan) [[unlikely]] {
-    if (!port.member[frame.vlan]) return Drop(port, frame.packet, DropReason::kNoVlan);
-    const bool ready = frame.vlan == port.vlan
-                           ? RemoveTag(*frame.packet, frame.tag)
-                           : SetTag(*frame.packet, frame.tag, frame.vlan, port.inserts_vlan);
-    if (!ready) return Drop(port, frame.packet, DropReason::kTooLong);
-  }
-  if (lane.egress.empty()) seat_.waiting[port.id.value() / 64] |= uint64_t{1} << (port.id.value() % 64);
-  lane.egress.PushRaw(frame.packet);
 }
 
 void Switch::Turn::Drop(const Port& port, Packet* packet, DropReason reason) {

@@ -23,9 +23,15 @@ class alignas(kCacheLine) PacketCache {
   size_t size() const { return size_.load(std::memory_order_relaxed); }
   bool HasRoom(size_t n) const { return size() + n <= PacketPool::kThreadCache; }
 
-  // Where the next packets go, and how many went there; the caller has seen to it that there is room.
-  Packet** Top() { return &packets_[size()]; }
-  void Grow(size_t n) { Resize(size() + n); }
+  // Opens `n` places on top for the caller to fill, or says with null that there is no room. Whoever finds that it
+  // does not want them forgets them by Take.
+  Packet** Open(size_t n) {
+    const size_t held = size();
+    if (held + n > PacketPool::kThreadCache) [[unlikely]]
+      return nullptr;
+    Resize(held + n);
+    return &packets_[held];
+  }
 
   // Takes out `n` and says where they are, good until the next call; null if there are fewer.
   Packet* const* Take(size_t n) {
@@ -58,6 +64,7 @@ inline void CopyPair(Packet* const* from, Packet** to) { std::memcpy(to, from, 2
 
 inline void CopyPointers(Packet* const* from, size_t n, Packet** to) {
   size_t i = 0;
+#pragma GCC unroll 4
   for (; i + 2 <= n; i += 2) CopyPair(from + i, to + i);
   if (i < n) to[i] = from[i];
 }

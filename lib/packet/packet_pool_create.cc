@@ -91,7 +91,6 @@ Packet* PacketPool::Make(uint32_t index) {
   packet->buffer_ = region_->data() + size_t{index} * options_.buffer_size;
   packet->home_ = reinterpret_cast<uintptr_t>(this);
   packet->buffer_shift_ = static_cast<uint8_t>(std::countr_zero(options_.buffer_size));
-  Refresher (*this)(*packet);
   if constexpr (kCheckFrees) packet->home_ |= Packet::kFree;
   return packet;
 }

@@ -132,6 +132,7 @@ TEST_CASE("over random bursts with refusing egress, received plus copies is sent
     Switch::Turn turn(*rig.the_switch, WorkerId{0});
     turn.Forward(PortId(static_cast<uint16_t>(Below(random, 5))), burst);
     turn.Flush([&](PortId, Burst& packets) {
+      if (Below(random, 4) != 0) return;  // else hardly a port would ever be full
       for (uint64_t n = Below(random, packets.size() + 1); n > 0; --n) packets.PopFront();
     });
     REQUIRE(rig.Balanced());

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -50,6 +51,7 @@ Process Process::Start(const std::function<int()>& body, const Namespace* where)
   process.output_ = memfd_create("test-output", MFD_CLOEXEC);
   if (process.output_ < 0) ThrowErrno("memfd_create");
   fcntl(process.output_, F_SETFL, O_APPEND);
+  std::fflush(nullptr);  // what stands in buffers is this process's to write
   process.pid_ = fork();
   if (process.pid_ < 0) ThrowErrno("fork");
   if (process.pid_ == 0) RunChild(body, process.output_, where == nullptr ? -1 : where->fd());

@@ -128,7 +128,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   uint32_t rss_hash = 0;  // meaningful unless rss_type is kNone
 
  private:
-  // ... and its second half is wiped by a free, in two stores.
+  // ... and its second half is written at once when the packet is got again (Restart).
   alignas(kCacheLine / 2) uint8_t* data_ = nullptr;
   uint32_t length_ = 0;
   uint32_t head_length_ = 0;
@@ -143,6 +143,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   bool stamped_ : 1 = false;  // details_.timestamp is meaningful; likewise the next two
   bool marked_ : 1 = false;
   bool coalesced_ : 1 = false;
+  uint8_t unused_ : 4 = 0;  // written with the others, so that none of them has to be read for that
 
  public:
   ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
@@ -201,6 +202,15 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // end.
   [[nodiscard]] bool CopyOut(uint32_t offset, uint32_t bytes, uint8_t* to) const;
 
+  // For drivers, which fill packets that PacketPool::GetRaw gave as they were left: a frame of `bytes` bytes that
+  // starts `headroom` into the buffer, and of which nothing is known. All in one store where there is one of 32 bytes.
+  void Restart(size_t headroom, uint32_t bytes) {
+    using Half = uint64_t __attribute__((vector_size(kCacheLine / 2)));
+    const Half start{headroom, bytes * uint64_t{0x1'0000'0001}};
+    const Half fresh = Half{reinterpret_cast<uintptr_t>(buffer_)} + start;
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine / 2, &fresh, sizeof(fresh));
+  }
+
   // What a device does to a frame that comes in: says where, and forgets what earlier hops found out. The
   // offload request, with its VLAN tag, stays: over a wire in memory it is part of the frame.
   void Arrive(PortId port, QueueId queue) {
@@ -210,6 +220,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     l3_checksum = l4_checksum = ChecksumVerdict::kUnknown;
     rss_type = RssType::kNone;
     stamped_ = marked_ = coalesced_ = false;
+    unused_ = 0;
   }
 
   // Metadata of line 1. What was not set reads as zero, and costs no access to the line.

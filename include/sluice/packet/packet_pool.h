@@ -10,11 +10,9 @@
 // A free goes to the freeing thread's cache and from there, in batches, to the depot that all threads share:
 // a packet comes home to the pool, and so to the NUMA node, that it was made in, whichever thread frees it.
 //
-// Threads: any thread gets and frees, without registering. Cost: a burst of 32 got and freed touches one line
-// a packet; the depot
-//   is entered about once in 64 packets, without a lock.
-// Limits: free packets in the caches of other threads cannot be got by this one: make a pool larger than its
-// rings by
+// Threads: any thread gets and frees, without registering.
+// Cost: a burst of 32 got and freed touches one line a packet; the depot is entered about once in 64 packets, without a lock.
+// Limits: free packets in the caches of other threads cannot be got by this one: make a pool larger than its rings by
 //   kThreadCache packets for each thread that uses it.
 
 #include <cstddef>
@@ -68,6 +66,11 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   size_t GetGranted(Burst& burst, size_t n, OwnerId owner);
   // One packet, or null when the pool is dry.
   PacketPtr GetOne();
+  // For drivers: `n` <= Burst::kCapacity packets as their last holders left them, to be made fresh by
+  // Packet::Restart when a frame is in them. Touches no packet, and so costs a third of Get.
+  size_t GetRaw(Packet** to, size_t n);
+  // Those of GetRaw that no frame came for, back to this pool; at most Burst::kCapacity, untouched again.
+  void PutRaw(Packet* const* packets, size_t n);
 
   // Charges each buffer of `packet` to `owner`, in place of whoever was charged before and in the budget of the
   // pool that it came from; in a pool without one nobody is. False, and nothing changed, when the allowance
@@ -91,25 +94,25 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
 
  private:
   struct Stock;  // the free packets: a cache for each thread, and the depot
-  class Refresher;
   class ChargeRun;
 
   PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
   Packet* Make(uint32_t index);
 
-  bool TakeCached(Packet** to, size_t n);
+  Packet* const* FindCached(size_t n);
   size_t TakeSlowly(Packet** to, size_t n);
   size_t TakeUncached(Packet** to, size_t n);
   bool CollectIdleCaches();
 
   bool PutPlain(Packet* const* packets, size_t n);
+  static void PutSlowly(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
   void PutOne(Packet* packet);
   static bool ChargeBuffer(const Packet& piece, OwnerId owner);
   static void ReleaseBuffer(const Packet& piece, OwnerId owner);
 
   static void Bury(Packet* const* packets, size_t n);
-  void Unbury(Packet* const* packets, size_t n) const;
+  static void Exhume(Packet* const* packets, size_t n);
 
   const PacketPoolOptions options_;
   const std::unique_ptr<Region> region_;

@@ -55,11 +55,11 @@ class NullWire final : public Wire {
 // Half a burst at a time, as a card would that is asked often.
 size_t NullWire::Receive(Burst& burst) {
   if (pool_ == nullptr) return 0;
-  const size_t before = burst.size();
-  const size_t got = pool_->Get(burst, std::min<size_t>(burst.room(), Burst::kCapacity / 2));
-  for (size_t i = before; i < before + got; ++i) {
-    burst[i].SetLength(length_);
-  }
+  const size_t wanted = std::min<size_t>(burst.room(), Burst::kCapacity / 2);
+  Packet** const packets = burst.Extend(wanted);
+  const size_t got = pool_->GetRaw(packets, wanted);
+  for (size_t i = 0; i < got; ++i) packets[i]->Restart(pool_->options().headroom, length_);
+  burst.DropBack(wanted - got);
   return got;
 }
 

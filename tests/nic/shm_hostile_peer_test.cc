@@ -114,7 +114,8 @@ TEST_CASE("a shared-memory peer that keeps the rules is believed") {
 TEST_CASE("a descriptor that reaches outside the peer's region ends the connection") {
   const uint64_t place =
       GENERATE(ShmPlace(kPacketBytes, 1), ShmPlace(kPacketBytes - 59, 60), ShmPlace(kShmMaxRegion - 1, 60),
-               ShmPlace(0, 0), ShmPlace(0, 65536), ShmPlace(0, 0x7fffff), ~uint64_t{0});
+               ShmPlace(0, 0), ShmPlace(0, 65536), ShmPlace(0, 0x3fffff), ~uint64_t{0}, kShmShort,
+               ShmPlace(0, kShmShortFrame + 1) | kShmShort, ShmPlace(0, 60) | kShmShort | kShmMore);
   Scene scene;
   scene.villain.Publish(place);
   CHECK(scene.Verdict() == Meaning(ShmViolation::kDescriptor));
@@ -259,9 +260,11 @@ TEST_CASE("what a peer is given of our memory it can only read, and not shrink o
 
 // Words of every size and shape, many of them nearly right.
 uint64_t Rubbish(Random& random) {
-  switch (Below(random, 4)) {
+  switch (Below(random, 5)) {
     case 0:
       return random();
+    case 4:
+      return ShmPlace(random() % kShmMaxRegion, static_cast<uint32_t>(Below(random, 70))) | kShmShort;
     case 1:
       return Below(random, 40);
     case 2:

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "nic/wire/shm_protocol_internal.h"
 #include "sluice/base/status.h"
 #include "tests/support/frames.h"
 #include "tests/support/wire_ends.h"
@@ -98,13 +99,22 @@ TEST_CASE("a shared-memory peer that does not receive shows as packets that are 
   CHECK(link.a.wire().drops().total() == 0);
 }
 
-TEST_CASE("packets sent over shared memory come back to their pool once the peer has copied them") {
+TEST_CASE("short packets sent over shared memory are in their pool again at once") {
   Linked link;
   link.a.Send(0, 10);
+  CHECK(link.a.out() == 0);
+  CHECK(link.b.Receive() == Range(0, 10));
+}
+
+TEST_CASE("long packets sent over shared memory come back to their pool once the peer has copied them") {
+  Linked link;
+  Burst burst;
+  for (uint32_t i = 0; i < 10; ++i) burst.Push(link.a.Numbered(i, kShmShortFrame + 1));
+  REQUIRE(link.a.wire().Transmit(0, burst) == 10);
   CHECK(link.a.wire().Reclaim(0) == 0);
   CHECK(link.a.out() == 10);
 
-  link.b.Receive();
+  CHECK(link.b.Receive() == Range(0, 10));
   CHECK(link.a.wire().Reclaim(0) == 10);
   CHECK(link.a.out() == 0);
   CHECK(link.b.out() == 0);

@@ -125,41 +125,61 @@ void ShmReceiver::Look(Lane& lane) {
 // Takes up to `n` frames that lie in one piece; stops at the first that does not. Returns how many.
 size_t ShmReceiver::CopyRun(Lane& lane, Burst& burst, size_t n) {
   const size_t first = burst.size();
-  n = pool_.Get(burst, n);
+  Packet** const packets = burst.Extend(n);
+  const size_t got = pool_.GetRaw(packets, n);
+  burst.DropBack(n - got);
 
   // 1. Read each descriptor once, check it, and send for its first line: the misses overlap.
-  std::array<uint64_t, Burst::kCapacity> places;
+  struct Frame {
+    const uint8_t* data;
+    uint32_t bytes;
+  };
+  std::array<Frame, Burst::kCapacity> frames;
   size_t good = 0;
-  for (; good < n; ++good) {
-    const uint64_t place = lane.at(lane.consumed + good).place.load(std::memory_order_relaxed);
+  for (; good < got; ++good) {
+    const uint64_t index = lane.consumed + good;
+    const uint64_t place = lane.at(index).place.load(std::memory_order_relaxed);
     if (!IsPlain(place)) [[unlikely]]
       break;
-    places[good] = place;
-    __builtin_prefetch(packets_ + ShmOffset(place));
+    frames[good] = {Find(lane, index, place), ShmBytes(place)};
+    __builtin_prefetch(frames[good].data);
   }
 
   // 2. Copy.
+  const size_t headroom = pool_.options().headroom;
   for (size_t i = 0; i < good; ++i) {
-    Packet& packet = burst[first + i];
-    CopyBlocks(packet.data(), packets_ + ShmOffset(places[i]), ShmBytes(places[i]));
-    packet.SetLength(ShmBytes(places[i]));
+    Packet& packet = *packets[i];
+    packet.Restart(headroom, frames[i].bytes);
+    CopyBlocks(packet.data(), frames[i].data, frames[i].bytes);
     const uint64_t meta = lane.at(lane.consumed + i).meta.load(std::memory_order_relaxed);
     if (meta != 0 && !DecodeShmMeta(meta, packet)) [[unlikely]] {
       Accuse(lane, ShmViolation::kMeta);
       good = i;
     }
   }
-  if (good < n) [[unlikely]]
+  if (good < got) [[unlikely]]
     ShrinkTo(burst, first + good);
   lane.consumed += good;
   return good;
 }
 
-// In one piece, inside the peer's region, and no longer than a buffer, in whole blocks.
+// In one piece, inside what the peer shares, and no longer than a buffer, in whole blocks.
 bool ShmReceiver::IsPlain(uint64_t place) const {
   const uint64_t blocks = InBlocks(ShmBytes(place));
+  if ((place & (kShmMore | kShmShort)) == kShmShort) return blocks == kShmShortFrame;
   return (place & kShmMore) == 0 && blocks - 1 < capacity_ && ShmOffset(place) + blocks <= packet_bytes_ &&
          ShmBytes(place) <= kShmMaxFrame;
+}
+
+bool ShmReceiver::IsWithin(uint64_t place) const {
+  if ((place & kShmShort) != 0) return (place & kShmMore) == 0 && ShmBytes(place) <= kShmShortFrame;
+  return ShmOffset(place) + ShmBytes(place) <= packet_bytes_;
+}
+
+// Of a place that is within.
+const uint8_t* ShmReceiver::Find(const Lane& lane, uint64_t index, uint64_t place) const {
+  return (place & kShmShort) != 0 ? lane.short_frames + (index & lane.mask) * kShmShortFrame
+                                  : packets_ + ShmOffset(place);
 }
 
 // The frame at the head of the lane, in whatever shape. None when the pool is dry, or the peer in breach.
@@ -183,9 +203,9 @@ PacketPtr ShmReceiver::CopyChain(Lane& lane, uint64_t& index) {
     const uint64_t place = lane.at(index).place.load(std::memory_order_relaxed);
     const uint32_t bytes = ShmBytes(place);
     total += bytes;
-    if (bytes == 0 || total > kShmMaxFrame || ShmOffset(place) + bytes > packet_bytes_)
+    if (bytes == 0 || total > kShmMaxFrame || !IsWithin(place))
       return Accuse(lane, ShmViolation::kDescriptor), nullptr;
-    if (!writer.Write(packets_ + ShmOffset(place), bytes)) return nullptr;
+    if (!writer.Write(Find(lane, index, place), bytes)) return nullptr;
     more = (place & kShmMore) != 0;
   }
   return writer.Finish();
@@ -232,7 +252,8 @@ void ShmReceiver::Join() {
   packet_bytes_ = link_->peer_hello().packet_bytes;
   ring_ = link_->peer_hello().ring;
   for (uint32_t i = 0; i < link_->peer_hello().lanes; ++i) {
-    lanes_.push_back({&link_->peer().out(i), link_->peer().descriptors(i), ring_ - 1, &link_->own().in(i)});
+    lanes_.push_back({&link_->peer().out(i), link_->peer().descriptors(i), link_->peer().short_frames(i),
+                      ring_ - 1, &link_->own().in(i)});
   }
 }
 

@@ -33,6 +33,7 @@ class alignas(kShmApart) ShmReceiver {
   struct Lane {
     const ShmOut* out;  // the peer's, likewise the next
     const ShmDescriptor* descriptors;
+    const uint8_t* short_frames;
     uint64_t mask;          // of the ring
     ShmIn* in;              // own
     uint64_t produced = 0;  // as last read
@@ -53,6 +54,8 @@ class alignas(kShmApart) ShmReceiver {
   void Look(Lane& lane);
   size_t CopyRun(Lane& lane, Burst& burst, size_t n);
   bool IsPlain(uint64_t place) const;
+  bool IsWithin(uint64_t place) const;
+  const uint8_t* Find(const Lane& lane, uint64_t index, uint64_t place) const;
   void CopyOdd(Lane& lane, Burst& burst);
   PacketPtr CopyChain(Lane& lane, uint64_t& index);
   void Accuse(Lane& lane, ShmViolation violation);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "nic/wire/piece_writer_internal.h"
@@ -12,6 +13,24 @@ namespace {
 bool HasMeta(const Packet& packet) {
   return packet.offload.any() || packet.vlan_stripped || packet.l3_checksum != ChecksumVerdict::kUnknown ||
          packet.l4_checksum != ChecksumVerdict::kUnknown;
+}
+
+// In ShmSender::held_, for a frame whose packet went home when it was sent.
+Packet* const kCopied = reinterpret_cast<Packet*>(alignof(Packet));
+
+// So short that it goes with its descriptor; and its buffer does not end before a line that starts with it.
+bool IsShort(const Packet& packet) {
+  return packet.length() <= kShmShortFrame && packet.length() != 0 && packet.contiguous() &&
+         !packet.borrows() && packet.length() + packet.tailroom() >= kShmShortFrame;
+}
+
+void FetchForWriting(const void* line) {
+#if defined(__x86_64__)
+  // A processor without the instruction ignores it; the compiler would ask for reading only, unless told of it.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const uint8_t*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
 }
 
 size_t PiecesOf(const Packet& packet) {
@@ -36,9 +55,13 @@ size_t ShmSender::Transmit(Burst& burst) {
 
   // 2. Describe.
   size_t taken = 0;
+  Burst copied;
   for (Packet* packet : burst) {
     if (used() == ring_) break;
-    if (SendsAsIs(*packet)) [[likely]] {
+    if (IsShort(*packet)) {
+      PutShort(*packet);
+      copied.PushRaw(packet);
+    } else if (SendsAsIs(*packet)) {
       Put(packet, *packet, 0, HasMeta(*packet) ? EncodeShmMeta(*packet) : 0);
     } else if (!PutOdd(packet)) {
       break;
@@ -49,6 +72,7 @@ size_t ShmSender::Transmit(Burst& burst) {
 
   // 3. One index for all.
   if (taken != 0) Publish();
+  FetchAhead(taken, copied.size());
   return taken;
 }
 
@@ -69,6 +93,26 @@ void ShmSender::Put(Packet* holder, const Packet& piece, uint64_t more, uint64_t
   descriptors_[slot].place.store(ShmPlace(offset, piece.head_length()) | more, std::memory_order_relaxed);
   descriptors_[slot].meta.store(meta, std::memory_order_relaxed);
   held_[slot] = holder;
+}
+
+void ShmSender::PutShort(const Packet& packet) {
+  const size_t slot = produced_++ & (ring_ - 1);
+  std::memcpy(short_frames_ + slot * kShmShortFrame, packet.data(), kShmShortFrame);
+  descriptors_[slot].place.store(ShmPlace(0, packet.length()) | kShmShort, std::memory_order_relaxed);
+  descriptors_[slot].meta.store(HasMeta(packet) ? EncodeShmMeta(packet) : 0, std::memory_order_relaxed);
+  held_[slot] = kCopied;
+}
+
+// The lines that the next burst will be written to are with the peer, who read them one round ago. Asked for now they
+// come while the caller makes that burst; else its first store would wait for them, and all others for it.
+void ShmSender::FetchAhead(size_t descriptors, size_t short_frames) const {
+  constexpr size_t kInLine = kCacheLine / sizeof(ShmDescriptor);
+  for (size_t i = 0; i < descriptors; i += kInLine) {
+    FetchForWriting(&descriptors_[(produced_ + i) & (ring_ - 1)]);
+  }
+  for (size_t i = 0; i < short_frames; ++i) {
+    FetchForWriting(short_frames_ + ((produced_ + i) & (ring_ - 1)) * kShmShortFrame);
+  }
 }
 
 // A packet in pieces, in memory that the peer does not see, or of a length that cannot be sent. False when it has to
@@ -94,7 +138,6 @@ bool ShmSender::PutOdd(Packet* packet) {
 }
 
 void ShmSender::PutPieces(Packet* packet, size_t pieces) {
-  if (pieces > 1) ++chains_;
   const uint64_t meta = EncodeShmMeta(*packet);
   size_t left = pieces;
   for (const Packet* piece = packet; piece != nullptr; piece = piece->next()) {
@@ -130,30 +173,18 @@ size_t ShmSender::ReclaimConsumed() {
   return LetGo(DropReason::kLinkDown);
 }
 
+// Returns how many frames that was.
 size_t ShmSender::FreeThrough(uint64_t index) {
-  if (chains_ != 0) return FreeChainsThrough(index);
-  const size_t freed = index - reclaimed_;
-  while (reclaimed_ != index) {
-    const size_t slot = reclaimed_ & (ring_ - 1);
-    const size_t run = std::min<size_t>(index - reclaimed_, ring_ - slot);
-    PacketPool::Put(&held_[slot], run);
-    reclaimed_ += run;
-  }
-  return freed;
-}
-
-size_t ShmSender::FreeChainsThrough(uint64_t index) {
-  size_t freed = 0;
-  for (bool chain = false; reclaimed_ != index; ++reclaimed_) {
+  size_t frames = 0;
+  Burst done;
+  for (; reclaimed_ != index; ++reclaimed_) {
     Packet* const packet = held_[reclaimed_ & (ring_ - 1)];
-    if (packet != nullptr) {
-      PacketPool::Put(&packet, 1);
-      ++freed;
-      if (chain) --chains_;
-    }
-    chain = packet == nullptr;
+    frames += packet != nullptr;
+    if (packet == nullptr || packet == kCopied) continue;
+    if (done.room() == 0) done.Clear();
+    done.PushRaw(packet);
   }
-  return freed;
+  return frames;
 }
 
 size_t ShmSender::LetGo(DropReason reason) {
@@ -184,10 +215,10 @@ size_t ShmSender::Refresh() {
 void ShmSender::Join() {
   out_ = &link_->own().out(lane_);
   descriptors_ = link_->own().descriptors(lane_);
+  short_frames_ = link_->own().short_frames(lane_);
   in_ = &link_->peer().in(lane_);
   sleep_ = &link_->peer().sleep();
   produced_ = reclaimed_ = rung_ = 0;
-  chains_ = 0;
 }
 
 }  // namespace sluice

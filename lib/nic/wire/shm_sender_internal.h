@@ -3,7 +3,7 @@
 #define SLUICE_LIB_NIC_WIRE_SHM_SENDER_INTERNAL_H_
 
 // One transmit lane of a shared-memory wire. Packets stay where they are, held here until the peer's consumer
-// index has passed them:
+// index has passed them, but for short ones, which are copied:
 //
 //         reclaimed_                                     produced_
 //   ─ free ─┼─ consumed, to be freed ─┼─ the peer copies ─┼─ room ─
@@ -45,11 +45,12 @@ class alignas(kShmApart) ShmSender {
   void Join();
   size_t ReclaimConsumed();
   size_t FreeThrough(uint64_t index);
-  size_t FreeChainsThrough(uint64_t index);
 
   size_t used() const { return produced_ - reclaimed_; }
   bool SendsAsIs(const Packet& packet) const;
   void Put(Packet* holder, const Packet& piece, uint64_t more, uint64_t meta);
+  void PutShort(const Packet& packet);
+  void FetchAhead(size_t descriptors, size_t short_frames) const;
   bool PutOdd(Packet* packet);
   void PutPieces(Packet* packet, size_t pieces);
   void Drop(Packet* packet, DropReason reason);
@@ -65,15 +66,15 @@ class alignas(kShmApart) ShmSender {
   std::shared_ptr<ShmLink> link_;
   ShmOut* out_ = nullptr;
   ShmDescriptor* descriptors_ = nullptr;
+  uint8_t* short_frames_ = nullptr;
   const ShmIn* in_ = nullptr;  // the peer's, likewise the next
   const ShmSleep* sleep_ = nullptr;
 
   uint64_t produced_ = 0;
   uint64_t reclaimed_ = 0;
   uint64_t rung_ = 0;  // the Arm() of the peer that was last answered
-  size_t chains_ = 0;  // frames of several pieces under way
-  std::vector<Packet*>
-      held_;  // by slot: the packet to free when the slot is consumed; null = goes with a later one
+  // By slot: the packet to free when the slot is consumed. Null: goes with a later one. kCopied: is free already.
+  std::vector<Packet*> held_;
 
   DropCounters drops_;
 };

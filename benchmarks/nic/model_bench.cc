@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "benchmarks/dpdk/peers.h"
+#include "benchmarks/dpdk/testpmd.h"
 #include "benchmarks/paired.h"
 #include "sluice/nic/model_nic.h"
 #include "sluice/nic/pair_wire.h"
@@ -89,10 +90,18 @@ absl::StatusOr<Sampler> NullIo() {
 }
 
 const Registration pair_io({.work = "nic/pair/64/io",
-                            .peer = "net_ring io",
-                            .peer_mode = "single producer and consumer, burst 32",
+                            .peer = "testpmd io",
+                            .peer_mode = "net_ring to itself, burst 32",
                             .goal = 1,
-                            .open = [] { return MakePair(PairIo(), dpdk::RingPortIo()); }});
+                            .open = [] { return MakePair(PairIo(), dpdk::TestpmdRingIo()); }});
+
+// Two calls and nothing else: pointers pass through a ring, and no packet is looked at. Ours counts its bytes, says where it
+// arrived, and looks whether something was asked of it.
+const Registration pair_bare({.work = "nic/pair/64/bare_loop",
+                              .peer = "net_ring",
+                              .peer_mode = "rte_eth_rx_burst and tx_burst, burst 32",
+                              .goal = 1,
+                              .open = [] { return MakePair(PairIo(), dpdk::RingPortIo()); }});
 
 const Registration null_io({.work = "nic/null/64/io",
                             .peer = "net_null io",

@@ -4,61 +4,49 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <cstring>
+
+#include "packet/word_sum_internal.h"
 
 namespace sluice {
 namespace {
 
-uint16_t Fold(uint64_t sum) {
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(sum);
+// Both addresses, which stand one after the other in either header.
+template <typename IpHeader>
+ChecksumSum AddressSum(const IpHeader& ip) {
+  static_assert(offsetof(IpHeader, destination) == offsetof(IpHeader, source) + sizeof(ip.source));
+  const auto* header = reinterpret_cast<const uint8_t*>(&ip);
+  ChecksumSum sum;
+  sum.Add(absl::MakeConstSpan(header + offsetof(IpHeader, source), 2 * sizeof(ip.source)));
+  return sum;
 }
 
 }  // namespace
 
-// Adds four bytes at a time in the machine's own order, and swaps the folded result: the sum of swapped words
-// is the swapped sum (RFC 1071, 2 (B)).
 void ChecksumSum::Add(absl::Span<const uint8_t> bytes) {
-  uint64_t sum = 0;
-  size_t i = 0;
-  for (; i + sizeof(uint32_t) <= bytes.size(); i += sizeof(uint32_t)) {
-    uint32_t word;
-    std::memcpy(&word, bytes.data() + i, sizeof(word));
-    sum += word;
-  }
-  if (i < bytes.size()) {
-    uint32_t rest = 0;
-    std::memcpy(&rest, bytes.data() + i, bytes.size() - i);
-    sum += rest;
-  }
-  const bool swap = (std::endian::native == std::endian::little) != odd_;
-  sum_ += swap ? __builtin_bswap16(Fold(sum)) : Fold(sum);
+  const uint64_t sum = WordSum(bytes.data(), bytes.size());
+  sum_ = AddWordSums(sum_, odd_ ? ShiftedWordSum(sum) : sum);
   odd_ ^= bytes.size() % 2 != 0;
 }
 
-void ChecksumSum::Add16(uint16_t word) { sum_ += word; }
+void ChecksumSum::Add16(uint16_t word) { sum_ = AddWordSums(sum_, SwapSum(word)); }
 
-uint16_t ChecksumSum::folded() const { return Fold(sum_); }
+uint16_t ChecksumSum::folded() const { return SwapSum(FoldSum(sum_)); }
 
-uint16_t Checksum(absl::Span<const uint8_t> bytes) {
+uint16_t ChecksumOfAny(absl::Span<const uint8_t> bytes) {
   ChecksumSum sum;
   sum.Add(bytes);
   return sum.checksum();
 }
 
 ChecksumSum PseudoHeader(const Ipv4Header& ip, IpProtocol protocol, uint32_t length) {
-  ChecksumSum sum;
-  sum.Add(ip.source.bytes());
-  sum.Add(ip.destination.bytes());
+  ChecksumSum sum = AddressSum(ip);
   sum.Add32(length);
   sum.Add16(static_cast<uint16_t>(protocol));
   return sum;
 }
 
 ChecksumSum PseudoHeader(const Ipv6Header& ip, IpProtocol protocol, uint32_t length) {
-  ChecksumSum sum;
-  sum.Add(ip.source.bytes());
-  sum.Add(ip.destination.bytes());
+  ChecksumSum sum = AddressSum(ip);
   sum.Add32(length);
   sum.Add16(static_cast<uint16_t>(protocol));
   return sum;
@@ -67,7 +55,7 @@ ChecksumSum PseudoHeader(const Ipv6Header& ip, IpProtocol protocol, uint32_t len
 uint16_t UpdateChecksum(uint16_t checksum, uint16_t before, uint16_t after) {
   const uint16_t old_sum = static_cast<uint16_t>(~checksum);
   const uint16_t minus = static_cast<uint16_t>(~before);
-  return static_cast<uint16_t>(~Fold(uint64_t{old_sum} + minus + after));
+  return static_cast<uint16_t>(~FoldSum(uint64_t{old_sum} + minus + after));
 }
 
 uint16_t UpdateChecksum32(uint16_t checksum, uint32_t before, uint32_t after) {
@@ -164,12 +152,18 @@ bool MayBeZero(const Packet& packet, LayerSet which) {
 
 }  // namespace
 
+// Both fill what they sum around: a field that was just set to zero could not be loaded together with its neighbours
+// before the store is done.
 bool FillIpv4Checksum(Packet& packet, LayerSet which) {
   const LayerOffsets& at = Select(packet.layers(), which);
   if (at.l3_type != L3Type::kIpv4) return false;
+  constexpr size_t kBefore = offsetof(Ipv4Header, checksum);
+  constexpr size_t kAfter = kBefore + sizeof(Be16);
   auto* ip = HeaderAt<Ipv4Header>(packet.data(), at.l3);
-  ip->checksum = uint16_t{0};
-  ip->checksum = Checksum(absl::MakeConstSpan(packet.data() + at.l3, ip->header_length()));
+  ChecksumSum sum;
+  sum.Add(absl::MakeConstSpan(packet.data() + at.l3, kBefore));
+  sum.Add(absl::MakeConstSpan(packet.data() + at.l3 + kAfter, ip->header_length() - kAfter));
+  ip->checksum = sum.checksum();
   return true;
 }
 
@@ -177,10 +171,14 @@ bool FillL4Checksum(Packet& packet, LayerSet which) {
   const LayerOffsets& at = Select(packet.layers(), which);
   Covered covered;
   if (!Locate(packet, at, covered)) return false;
-  auto* field = HeaderAt<Be16>(packet.data(), covered.field);
-  *field = uint16_t{0};
-  const uint16_t checksum = SumOf(packet, at, covered).checksum();
-  *field = checksum == 0 && covered.type == L4Type::kUdp ? uint16_t{0xffff} : checksum;
+  ChecksumSum sum = PseudoHeaderOf(packet, at, covered);
+  const uint32_t before = covered.field - covered.at;
+  const uint32_t after = before + uint32_t{sizeof(Be16)};
+  AddFrame(packet, covered.at, before, sum);
+  AddFrame(packet, covered.at + after, covered.length - after, sum);
+  const uint16_t checksum = sum.checksum();
+  *HeaderAt<Be16>(packet.data(), covered.field) =
+      checksum == 0 && covered.type == L4Type::kUdp ? uint16_t{0xffff} : checksum;
   return true;
 }
 

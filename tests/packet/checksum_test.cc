@@ -180,6 +180,18 @@ TEST_CASE("a UDP checksum that comes out as zero is sent as all ones") {
   CHECK(VerifyL4Checksum(*packet, kOuter) == kGood);
 }
 
+// An ICMP message may be all zeros; the checksum of zeros is all ones, and zero would not verify.
+TEST_CASE("an ICMP echo reply of zeros gets a checksum of all ones, that of ICMPv6 covers a pseudo-header") {
+  ParsedPacket packet(IpFrame({.bytes = Bytes(8)}, IpProtocol::kIcmp));
+  REQUIRE(FillL4Checksum(*packet, kOuter));
+  CHECK(HeaderAt<IcmpHeader>(packet->data(), 34)->checksum.get() == 0xffff);
+  CHECK(VerifyL4Checksum(*packet, kOuter) == kGood);
+
+  ParsedPacket six(IcmpFrame(kIpv6));
+  six->data()[14 + offsetof(Ipv6Header, source) + 15] ^= 1;
+  CHECK(VerifyL4Checksum(*six, kOuter) == kBad);
+}
+
 TEST_CASE("inner and outer checksums are told apart") {
   const Bytes frame = VxlanFrame(kIpv6, TcpFrame({}));
   ParsedPacket packet(frame);

@@ -66,20 +66,34 @@ std::string Names(const Layers& layers) {
   return absl::StrJoin(names, " ");
 }
 
+bool HasL4(const LayerOffsets& at) { return at.l4_type != L4Type::kNone && at.l4_type != L4Type::kOther; }
+
 // Every checksum that scapy filled verifies, and comes out the same when it is filled here.
 void CheckChecksums(ParsedPacket& packet, LayerSet set) {
   const LayerOffsets& at = Select(packet->layers(), set);
-  const bool l4 = at.l4_type != L4Type::kNone && at.l4_type != L4Type::kOther;
   if (at.l3_type == L3Type::kIpv4) CHECK(VerifyIpv4Checksum(*packet, set) == ChecksumVerdict::kGood);
-  if (l4) CHECK(VerifyL4Checksum(*packet, set) == ChecksumVerdict::kGood);
+  if (HasL4(at)) CHECK(VerifyL4Checksum(*packet, set) == ChecksumVerdict::kGood);
   FillIpv4Checksum(*packet, set);
   StartL4Checksum(*packet, set);
   FillL4Checksum(*packet, set);
 }
 
+// A flipped bit of payload, which no other field depends on, is found; in a tunnel by both checksums that cover it.
+void CheckFlippedBit(ParsedPacket& packet, Random& random) {
+  const LayerOffsets& at = Select(packet->layers(), LayerSet::kInnermost);
+  if (!HasL4(at) || at.payload >= packet->head_length()) return;
+  packet->data()[at.payload + Below(random, packet->head_length() - at.payload)] ^=
+      static_cast<uint8_t>(1u << Below(random, 8));
+  CHECK(VerifyL4Checksum(*packet, LayerSet::kInnermost) == ChecksumVerdict::kBad);
+  if (HasL4(packet->layers().outer))
+    CHECK(VerifyL4Checksum(*packet, LayerSet::kOuter) == ChecksumVerdict::kBad);
+}
+
 TEST_CASE("frames that scapy makes are dissected, and their checksums computed, as scapy does") {
   int tunnels = 0, tagged = 0;
-  for (const ScapyFrame& frame : ScapyFrames(PrintedSeed() % 1'000'000, 300)) {
+  const uint64_t seed = PrintedSeed();
+  Random random(seed);
+  for (const ScapyFrame& frame : ScapyFrames(seed % 1'000'000, 300)) {
     ParsedPacket packet(frame.bytes);
     INFO(absl::BytesToHexString(
         absl::string_view(reinterpret_cast<const char*>(frame.bytes.data()), frame.bytes.size())));
@@ -90,6 +104,7 @@ TEST_CASE("frames that scapy makes are dissected, and their checksums computed, 
     CheckChecksums(packet, LayerSet::kInnermost);
     CheckChecksums(packet, LayerSet::kOuter);
     CHECK(packet.bytes() == frame.bytes);
+    CheckFlippedBit(packet, random);
     tunnels += packet->layers().tunnel != TunnelType::kNone;
     tagged += packet->layers().vlan_tags != 0;
   }

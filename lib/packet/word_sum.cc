@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "packet/word_sum_internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace sluice {
+namespace {
+
+// Four sums, so that an addition need not wait for the carry of the one before.
+uint64_t SumScalar(const uint8_t* bytes, size_t n) {
+  using word_sum::Load;
+  uint64_t sums[4] = {};
+  for (; n >= 32; n -= 32, bytes += 32) {
+    for (size_t i = 0; i < 4; ++i) sums[i] = AddWordSums(sums[i], Load<uint64_t>(bytes + 8 * i));
+  }
+  const uint64_t sum = AddWordSums(AddWordSums(sums[0], sums[1]), AddWordSums(sums[2], sums[3]));
+  return AddWordSums(sum, WordSum(bytes, n));
+}
+
+#if defined(__x86_64__)
+
+// The instructions that multiply and add pairs of words take them as signed: each goes in less 2^15, which flipping its
+// highest bit does, and the 2^15 are given back at the end. So the sum of a run is exact, and cannot leave 32 bits:
+constexpr size_t kRun = 65536;  // bytes: 2^15 words between -2^15 and 2^15 - 1
+constexpr uint64_t kBias = 0x8000;
+
+SLUICE_TARGET_AVX2 inline uint64_t HorizontalSum(__m256i sums, size_t words) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1));
+  return static_cast<uint64_t>(int64_t{_mm_cvtsi128_si32(sum)}) + kBias * words;
+}
+
+SLUICE_TARGET_AVX2 inline __m256i Accumulate(__m256i sum, const uint8_t* bytes) {
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+  const __m256i biased = _mm256_xor_si256(words, _mm256_set1_epi16(-0x8000));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(biased, _mm256_set1_epi16(1)));
+}
+
+// Of a multiple of 32 bytes, at most kRun.
+SLUICE_TARGET_AVX2 uint64_t SumRunAvx2(const uint8_t* bytes, size_t n) {
+  const uint8_t* end = bytes + n;
+  __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+  for (; end - bytes >= 128; bytes += 128) {
+    a = Accumulate(a, bytes);
+    b = Accumulate(b, bytes + 32);
+    c = Accumulate(c, bytes + 64);
+    d = Accumulate(d, bytes + 96);
+  }
+  for (; bytes != end; bytes += 32) a = Accumulate(a, bytes);
+  return HorizontalSum(_mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d)), n / 2);
+}
+
+SLUICE_TARGET_AVX2 uint64_t SumAvx2(const uint8_t* bytes, size_t n) {
+  uint64_t sum = 0;
+  for (; n > kRun; n -= kRun, bytes += kRun) sum += SumRunAvx2(bytes, kRun);
+  const size_t whole = n / 32 * 32;
+  sum += SumRunAvx2(bytes, whole);
+  return AddWordSums(sum, WordSum(bytes + whole, n - whole));
+}
+
+SLUICE_TARGET_ICELAKE inline __m512i Accumulate(__m512i sum, __m512i words) {
+  return _mm512_dpwssd_epi32(sum, _mm512_xor_si512(words, _mm512_set1_epi16(-0x8000)), _mm512_set1_epi16(1));
+}
+
+// Of at most kRun bytes. The last vector is filled up with zeros, which are words like others.
+SLUICE_TARGET_ICELAKE uint64_t SumRunIceLake(const uint8_t* bytes, size_t n) {
+  const size_t vectors = (n + 63) / 64;
+  __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+  for (; n >= 256; n -= 256, bytes += 256) {
+    a = Accumulate(a, _mm512_loadu_si512(bytes));
+    b = Accumulate(b, _mm512_loadu_si512(bytes + 64));
+    c = Accumulate(c, _mm512_loadu_si512(bytes + 128));
+    d = Accumulate(d, _mm512_loadu_si512(bytes + 192));
+  }
+  for (; n >= 64; n -= 64, bytes += 64) a = Accumulate(a, _mm512_loadu_si512(bytes));
+  if (n != 0) b = Accumulate(b, _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, static_cast<unsigned>(n)), bytes));
+  const __m512i sums = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+  // Masked, for g++ 12 warns of the plain form's unset operand.
+  const __m256i low = _mm512_maskz_extracti64x4_epi64(0xff, sums, 0);
+  const __m256i high = _mm512_maskz_extracti64x4_epi64(0xff, sums, 1);
+  return HorizontalSum(_mm256_add_epi32(low, high), 32 * vectors);
+}
+
+SLUICE_TARGET_ICELAKE uint64_t SumIceLake(const uint8_t* bytes, size_t n) {
+  // What comes from beyond the first cache is read by whole lines: half as much again as across them.
+  constexpr size_t kLong = 4096;
+  if (n < kLong) return SumRunIceLake(bytes, n);
+  const size_t before = -reinterpret_cast<uintptr_t>(bytes) % 64;
+  const uint64_t first = SumRunIceLake(bytes, before);
+  bytes += before;
+  n -= before;
+  uint64_t sum = 0;
+  for (; n > kRun; n -= kRun, bytes += kRun) sum += SumRunIceLake(bytes, kRun);
+  sum += SumRunIceLake(bytes, n);
+  return AddWordSums(first, before % 2 == 0 ? sum : ShiftedWordSum(sum));
+}
+
+#else
+constexpr WordSumFunction* SumAvx2 = nullptr;
+constexpr WordSumFunction* SumIceLake = nullptr;
+#endif
+
+}  // namespace
+
+constinit Dispatch<WordSumFunction> LongWordSum({.scalar = SumScalar,
+                                                 .avx2 = SumAvx2,
+                                                 .icelake = SumIceLake});
+
+}  // namespace sluice

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "packet/toeplitz_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/packet/headers.h"
 
@@ -20,27 +20,49 @@ absl::Status Refuse(std::string what, std::string remedy) {
                      {.stage = "configure RSS", .what = std::move(what), .remedy = std::move(remedy)});
 }
 
-// What is hashed of a packet: its addresses, then its ports, as they lie in the headers.
-struct Input {
-  std::array<uint8_t, 2 * sizeof(Ipv6Address) + 2 * sizeof(Be16)> bytes;
-  size_t size = 0;
-
-  void Add(const uint8_t* from, size_t count) {
-    std::memcpy(bytes.data() + size, from, count);
-    size += count;
-  }
-};
-
-RssType AddressType(const LayerOffsets& at) {
-  if (at.l3_type == L3Type::kIpv4) return RssType::kIpv4;
-  return at.l3_type == L3Type::kIpv6 ? RssType::kIpv6 : RssType::kNone;
+RssType AddressType(L3Type l3) {
+  if (l3 == L3Type::kIpv4) return RssType::kIpv4;
+  return l3 == L3Type::kIpv6 ? RssType::kIpv6 : RssType::kNone;
 }
 
-RssType PortType(const LayerOffsets& at) {
-  const bool ipv4 = at.l3_type == L3Type::kIpv4;
-  if (at.l4_type == L4Type::kTcp) return ipv4 ? RssType::kIpv4Tcp : RssType::kIpv6Tcp;
-  if (at.l4_type == L4Type::kUdp) return ipv4 ? RssType::kIpv4Udp : RssType::kIpv6Udp;
+RssType PortType(L3Type l3, L4Type l4) {
+  if (AddressType(l3) == RssType::kNone) return RssType::kNone;
+  const bool ipv4 = l3 == L3Type::kIpv4;
+  if (l4 == L4Type::kTcp) return ipv4 ? RssType::kIpv4Tcp : RssType::kIpv6Tcp;
+  if (l4 == L4Type::kUdp) return ipv4 ? RssType::kIpv4Udp : RssType::kIpv6Udp;
   return RssType::kNone;
+}
+
+// The longest that is enabled.
+RssType Choose(RssTypes enabled, L3Type l3, L4Type l4) {
+  for (const RssType type : {PortType(l3, l4), AddressType(l3)}) {
+    if (enabled.Has(type)) return type;
+  }
+  return RssType::kNone;
+}
+
+bool HasPorts(RssType type) { return type >= RssType::kIpv4Tcp; }
+
+bool IsIpv6(RssType type) {
+  return type == RssType::kIpv6 || type == RssType::kIpv6Tcp || type == RssType::kIpv6Udp;
+}
+
+// Makes what is hashed of `packet` input `i`: zeros where nothing is, for they hash to 0.
+RssType Put(const RssConfig& config, const Packet& packet, LayerSet which, ToeplitzInputs& inputs, size_t i) {
+  static constexpr uint8_t kZeros[2 * sizeof(Ipv4Address)] = {};
+  const Layers& layers = packet.layers();
+  const LayerOffsets& at = which == LayerSet::kOuter ? layers.outer : Select(layers, which);
+  const RssType type = config.TypeOf(at.l3_type, at.l4_type);
+  const uint8_t* ip = packet.data() + at.l3;
+  const uint8_t* ports = HasPorts(type) ? packet.data() + at.l4 : kZeros;
+  if (IsIpv6(type)) {
+    PutIpv6(ip + offsetof(Ipv6Header, source), ports, inputs, i);
+    return type;
+  }
+  PutIpv4(type != RssType::kNone ? ip + offsetof(Ipv4Header, source) : kZeros, ports, inputs, i);
+  inputs.columns[1][i].fill(0);  // its neighbours may be IPv6
+  inputs.columns[2][i].fill(0);
+  return type;
 }
 
 }  // namespace
@@ -55,21 +77,6 @@ const std::array<uint8_t, kRssKeySize> kSymmetricRssKey = {
     0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
     0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a};
 
-// Each set bit of the input adds the 32 bits of key that stand above it. `window` holds the 32 bits for the
-// byte's first bit and the 8 that its other bits shift in, so the key is read a byte at a time.
-uint32_t ToeplitzHash(absl::Span<const uint8_t> key, absl::Span<const uint8_t> input) {
-  assert(key.size() >= input.size() + 4);
-  uint64_t window = HeaderAt<Be32>(key.data(), 0)->get();
-  uint32_t hash = 0;
-  for (size_t i = 0; i < input.size(); ++i) {
-    window = window << 8 | key[i + 4];
-    for (uint32_t bits = input[i]; bits != 0; bits &= bits - 1) {
-      hash ^= static_cast<uint32_t>(window >> (std::countr_zero(bits) + 1));
-    }
-  }
-  return hash;
-}
-
 absl::StatusOr<RssConfig> RssConfig::Create(const RssOptions& options) {
   if (options.key.size() != kRssKeySize && options.key.size() != kLongRssKeySize) {
     return Refuse(absl::StrCat("key of ", options.key.size(), " bytes"), "give a key of 40 or 52 bytes");
@@ -79,6 +86,14 @@ absl::StatusOr<RssConfig> RssConfig::Create(const RssOptions& options) {
                   absl::StrCat("give a power of two of entries, at most ", kMaxTable));
   }
   return RssConfig(options);
+}
+
+RssConfig::RssConfig(const RssOptions& options) : options_(options), toeplitz_(options.key) {
+  for (size_t l3 = 0; l3 < kL3Types; ++l3) {
+    for (size_t l4 = 0; l4 < kL4Types; ++l4) {
+      type_of_[l3][l4] = Choose(options.types, static_cast<L3Type>(l3), static_cast<L4Type>(l4));
+    }
+  }
 }
 
 RssConfig RssConfig::Spread(uint16_t queues) {
@@ -98,27 +113,24 @@ absl::StatusOr<RssConfig> RssConfig::WithTable(std::vector<QueueId> table) const
   return Create(changed);
 }
 
-RssResult RssHash(const RssConfig& config, const Packet& packet) {
-  const LayerOffsets& at = packet.layers().outer;
-  const RssType addresses = AddressType(at);
-  if (addresses == RssType::kNone) return {};
+RssResult RssHash(const RssConfig& config, const Packet& packet, LayerSet which) {
+  ToeplitzInputs inputs;
+  const RssType type = Put(config, packet, which, inputs, 0);
+  uint32_t hash;
+  ToeplitzHashes(config.toeplitz(), inputs, IsIpv6(type) ? kToeplitzColumns : 1, 1, &hash);
+  return {.hash = hash, .type = type};
+}
 
-  Input input;
-  if (addresses == RssType::kIpv4) {
-    input.Add(packet.data() + at.l3 + offsetof(Ipv4Header, source), 2 * sizeof(Ipv4Address));
-  } else {
-    input.Add(packet.data() + at.l3 + offsetof(Ipv6Header, source), 2 * sizeof(Ipv6Address));
+void RssHashBurst(const RssConfig& config, Burst& burst, LayerSet which) {
+  ToeplitzInputs inputs;
+  bool ipv6 = false;
+  for (size_t i = 0; i < burst.size(); ++i) {
+    burst[i].rss_type = Put(config, burst[i], which, inputs, i);
+    ipv6 |= IsIpv6(burst[i].rss_type);
   }
-  RssType type = PortType(at);
-  if (type != RssType::kNone && config.types().Has(type)) {
-    input.Add(packet.data() + at.l4, 2 * sizeof(Be16));
-  } else if (config.types().Has(addresses)) {
-    type = addresses;
-  } else {
-    return {};
-  }
-  return {.hash = ToeplitzHash(config.key(), absl::MakeConstSpan(input.bytes.data(), input.size)),
-          .type = type};
+  std::array<uint32_t, Burst::kCapacity> hashes;
+  ToeplitzHashes(config.toeplitz(), inputs, ipv6 ? kToeplitzColumns : 1, burst.size(), hashes.data());
+  for (size_t i = 0; i < burst.size(); ++i) burst[i].rss_hash = hashes[i];
 }
 
 }  // namespace sluice

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "benchmarks/dpdk/checksum.h"
 #include "benchmarks/dpdk/peers.h"
+#include "benchmarks/dpdk/rss.h"
 
 namespace sluice::bench::dpdk {
 namespace {
@@ -12,6 +14,9 @@ absl::StatusOr<Sampler> MempoolGetPut() { return Absent(); }
 absl::StatusOr<Sampler> MbufAllocFree() { return Absent(); }
 absl::StatusOr<Sampler> RingPortIo() { return Absent(); }
 absl::StatusOr<Sampler> NullPortIo() { return Absent(); }
+absl::StatusOr<Sampler> RawChecksum(absl::Span<const uint8_t>) { return Absent(); }
+absl::StatusOr<Sampler> SoftRss(absl::Span<const uint8_t>, size_t) { return Absent(); }
+absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*>) { return Absent(); }
 absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
 std::string HugeDir() { return ""; }
 

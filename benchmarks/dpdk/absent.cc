@@ -16,6 +16,7 @@ absl::StatusOr<Sampler> RingPortIo() { return Absent(); }
 absl::StatusOr<Sampler> NullPortIo() { return Absent(); }
 absl::StatusOr<Sampler> RawChecksum(absl::Span<const uint8_t>) { return Absent(); }
 absl::StatusOr<Sampler> SoftRss(absl::Span<const uint8_t>, size_t) { return Absent(); }
+absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t>, size_t) { return Absent(); }
 absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*>) { return Absent(); }
 absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
 std::string HugeDir() { return ""; }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#define ALLOW_EXPERIMENTAL_API  // rte_thash_gfni_bulk
+
 #include "benchmarks/dpdk/rss.h"
 
 #include <rte_byteorder.h>
@@ -56,6 +58,30 @@ absl::StatusOr<Sampler> SoftRss(absl::Span<const uint8_t> tuples, size_t size) {
     }
   });
 }
+
+#if defined(RTE_THASH_GFNI_DEFINED)
+absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t> tuples, size_t size) {
+  // Debian's library, built for an older processor, says that it is not supported; the inline code is.
+  if (!__builtin_cpu_supports("gfni")) return absl::UnavailableError("rte_thash_gfni needs GFNI");
+  std::vector<uint64_t> matrices(kRssKeySize);
+  rte_thash_complete_matrix(matrices.data(), kMicrosoftRssKey.data(), kRssKeySize);
+  std::vector<uint8_t> bytes(tuples.begin(), tuples.end());
+  std::vector<uint32_t> hashes(bytes.size() / size);
+  return NanosecondsPer([=](size_t n) mutable {
+    std::vector<uint8_t*> places(hashes.size());
+    for (size_t i = 0; i < places.size(); ++i) places[i] = &bytes[i * size];
+    for (size_t done = 0; done < n; done += hashes.size()) {
+      rte_thash_gfni_bulk(matrices.data(), static_cast<int>(size), places.data(), hashes.data(),
+                          static_cast<uint32_t>(hashes.size()));
+      MustBeInMemory(hashes.data());
+    }
+  });
+}
+#else
+absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t>, size_t) {
+  return absl::UnavailableError("rte_thash_gfni needs GFNI and AVX-512 in the compiler's flags");
+}
+#endif
 
 absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*> frames) {
   std::vector<uint32_t> hashes(frames.size());

@@ -2,8 +2,7 @@
 #ifndef SLUICE_BENCHMARKS_DPDK_RSS_H_
 #define SLUICE_BENCHMARKS_DPDK_RSS_H_
 
-// rte_softrss_be with Microsoft's key. Inline code, so that it is built for this processor; Debian's DPDK has no faster one
-// but for processors with GFNI, in its library.
+// DPDK's Toeplitz hashes with Microsoft's key. Inline code, so that it is built for this processor.
 
 #include <cstdint>
 #include <vector>
@@ -14,11 +13,15 @@
 
 namespace sluice::bench::dpdk {
 
-// Over tuples of `size` bytes that lie one after the other in network order. They are brought into the order that it wants
-// beforehand, which is not counted.
+// rte_softrss_be over tuples of `size` bytes that lie one after the other in network order. They are brought into the order
+// that it wants beforehand, which is not counted.
 absl::StatusOr<Sampler> SoftRss(absl::Span<const uint8_t> tuples, size_t size);
 
-// The same of frames, whose tuples are read and brought into order each time: TCP in IPv4 without options or tags.
+// rte_thash_gfni_bulk, which is for processors with GFNI and AVX-512, over the same tuples as they are.
+absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t> tuples, size_t size);
+
+// rte_softrss_be of frames, whose tuples are read and brought into order each time: TCP in IPv4 without options or
+// tags.
 absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*> frames);
 
 }  // namespace sluice::bench::dpdk

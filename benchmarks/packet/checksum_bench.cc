@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Internet checksum of bytes that are hot: an IPv4 header, a full frame, the largest frame that segmentation takes.
+// The Internet checksum of bytes that are hot: an IPv4 header, a full frame, the largest that segmentation
+// takes.
 
 #include <array>
 

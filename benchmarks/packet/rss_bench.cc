@@ -25,13 +25,14 @@ void FillRandomly(uint8_t* bytes, size_t n) {
   for (size_t i = 0; i < n; ++i) bytes[i] = static_cast<uint8_t>(random());
 }
 
+using PeerOf = absl::StatusOr<Sampler> (*)(absl::Span<const uint8_t> tuples, size_t size);
+
 template <typename Tuple>
-absl::StatusOr<Pair> Tuples() {
+absl::StatusOr<Pair> Tuples(PeerOf open_peer) {
   std::vector<Tuple> tuples(kBurst);
   auto* bytes = reinterpret_cast<uint8_t*>(tuples.data());
   FillRandomly(bytes, kBurst * sizeof(Tuple));
-  absl::StatusOr<Sampler> peer =
-      dpdk::SoftRss(absl::MakeConstSpan(bytes, kBurst * sizeof(Tuple)), sizeof(Tuple));
+  absl::StatusOr<Sampler> peer = open_peer(absl::MakeConstSpan(bytes, kBurst * sizeof(Tuple)), sizeof(Tuple));
   std::vector<uint32_t> hashes(kBurst);
   return MakePair(NanosecondsPer([=, key = ToeplitzKey(kMicrosoftRssKey)](size_t n) mutable {
                     for (size_t done = 0; done < n; done += kBurst) {
@@ -83,19 +84,37 @@ absl::StatusOr<Pair> Packets() {
                   dpdk::SoftRssOfFrames(std::move(frames)));
 }
 
-Case Row(const char* work, const char* unit, double goal, absl::StatusOr<Pair> (*open)()) {
-  return {.work = work,
-          .unit = unit,
-          .peer = "rte_softrss_be",
-          .peer_mode = "one by one",
-          .goal = goal,
-          .open = open};
-}
+const Registration tuple12({.work = "packet/rss/tuple12",
+                            .unit = "ns/tuple",
+                            .peer = "rte_softrss_be",
+                            .peer_mode = "one by one",
+                            .goal = 25,
+                            .open = [] { return Tuples<RssTuple4>(dpdk::SoftRss); }});
+const Registration tuple36({.work = "packet/rss/tuple36",
+                            .unit = "ns/tuple",
+                            .peer = "rte_softrss_be",
+                            .peer_mode = "one by one",
+                            .goal = 30,
+                            .open = [] { return Tuples<RssTuple6>(dpdk::SoftRss); }});
 
-const Registration tuple12(Row("packet/rss/tuple12", "ns/tuple", 25, Tuples<RssTuple4>));
-const Registration tuple36(Row("packet/rss/tuple36", "ns/tuple", 30, Tuples<RssTuple6>));
+// The best that DPDK has, experimental in 22.11.
+const Registration gfni12({.work = "packet/rss/tuple12_gfni",
+                           .unit = "ns/tuple",
+                           .peer = "rte_thash_gfni_bulk",
+                           .goal = 1,
+                           .open = [] { return Tuples<RssTuple4>(dpdk::GfniHash); }});
+const Registration gfni36({.work = "packet/rss/tuple36_gfni",
+                           .unit = "ns/tuple",
+                           .peer = "rte_thash_gfni_bulk",
+                           .goal = 1,
+                           .open = [] { return Tuples<RssTuple6>(dpdk::GfniHash); }});
+
 // The peer is spared to find out that the frames are TCP over IPv4; ours are parsed, and may be anything.
-const Registration packets(Row("packet/rss/burst_tcp4", "ns/packet", 10, Packets));
+const Registration packets({.work = "packet/rss/burst_tcp4",
+                            .peer = "rte_softrss_be",
+                            .peer_mode = "one by one",
+                            .goal = 10,
+                            .open = Packets});
 
 }  // namespace
 }  // namespace sluice::bench

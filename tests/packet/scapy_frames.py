@@ -26,6 +26,11 @@ def payload(rng):
     return Raw(rng.randbytes(rng.randrange(0, 200)))
 
 
+def source_port(rng):
+    """Of the dynamic ports (RFC 6335, 6): scapy takes what comes from a well-known one for that protocol."""
+    return rng.randrange(49152, 65536)
+
+
 def addressed(rng):
     """An IP header of either family, with options or extension headers, and whether it is IPv6."""
     if rng.random() < 0.5:
@@ -47,9 +52,9 @@ def transport(rng, ipv6):
     kind = rng.randrange(3)
     if kind == 0:
         options = [("NOP", None)] * (4 * rng.randrange(0, 6))
-        return TCP(sport=rng.randrange(1, 65536), dport=80, seq=rng.randrange(2**32), options=options)
+        return TCP(sport=source_port(rng), dport=80, seq=rng.randrange(2**32), options=options)
     if kind == 1:
-        return UDP(sport=rng.randrange(1, 65536), dport=53)
+        return UDP(sport=source_port(rng), dport=53)
     return ICMPv6EchoRequest(id=rng.randrange(65536)) if ipv6 else ICMP(id=rng.randrange(65536))
 
 
@@ -75,7 +80,7 @@ def labels(rng):
 
 def tunnelled(rng):
     outer, _ = addressed(rng)
-    port = rng.randrange(1, 65536)
+    port = source_port(rng)
     return rng.choice([
         lambda: outer / UDP(sport=port, dport=4789) / VXLAN(vni=rng.randrange(2**24), flags="Instance") / ethernet(rng) / packet(rng),
         lambda: outer / UDP(sport=port, dport=6081) / GENEVE(vni=rng.randrange(2**24), options=geneve_options(rng)) / ethernet(rng) / packet(rng),

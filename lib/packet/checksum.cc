@@ -152,8 +152,8 @@ bool MayBeZero(const Packet& packet, LayerSet which) {
 
 }  // namespace
 
-// Both fill what they sum around: a field that was just set to zero could not be loaded together with its neighbours
-// before the store is done.
+// Both fill what they sum around: a field that was just set to zero could not be loaded together with its
+// neighbours before the store is done.
 bool FillIpv4Checksum(Packet& packet, LayerSet which) {
   const LayerOffsets& at = Select(packet.layers(), which);
   if (at.l3_type != L3Type::kIpv4) return false;

@@ -14,7 +14,8 @@
 namespace sluice {
 namespace {
 
-// Adds what the 32 bits of input in `word`, first bit highest, select from the `key` that begins at the first of them.
+// Adds what the 32 bits of input in `word`, first bit highest, select from the `key` that begins at the first
+// of them.
 uint32_t HashWord(uint64_t key, uint32_t word) {
   uint32_t hash = 0;
   for (; word != 0; word &= word - 1) hash ^= static_cast<uint32_t>(key >> (std::countr_zero(word) + 1));

@@ -4,13 +4,14 @@
 
 // Toeplitz hashes of many inputs at once, by carry-less multiplication.
 //
-// Each set bit j of the input adds the 32 bits of key from bit j on. With the first 64 bits of input as a polynomial x whose
-// power j is bit j, and the key's first 32 bits F and next 64 bits R as numbers, their first bit highest, that is
+// Each set bit j of the input adds the 32 bits of key from bit j on. With the first 64 bits of input as a
+// polynomial x whose power j is bit j, and the key's first 32 bits F and next 64 bits R as numbers, their
+// first bit highest, that is
 //
 //   hash = bits 0 to 31 of x * F  +  bits 64 to 95 of x * R        (without carries)
 //
-// and likewise for every 64 bits after. A load from memory gives x but for the order of the bits in each byte, which GFNI
-// reverses in one step, or two look-ups of half a byte do.
+// and likewise for every 64 bits after. A load from memory gives x but for the order of the bits in each
+// byte, which GFNI reverses in one step, or two look-ups of half a byte do.
 //
 // Inputs stand in columns of 16 bytes, filled up with zeros, which add nothing:
 //
@@ -60,6 +61,7 @@ inline void PutIpv6(const uint8_t* addresses, const uint8_t* ports, ToeplitzInpu
 }
 
 // Of the first `count` inputs, of which only the first `columns` columns, 1 to 3, are looked at.
+// Whole vectors are read; what stands after the last input does not matter.
 using ToeplitzFunction = void(const ToeplitzKey& key, const ToeplitzInputs& inputs, size_t columns,
                               size_t count, uint32_t* hashes);
 extern Dispatch<ToeplitzFunction> ToeplitzHashes;

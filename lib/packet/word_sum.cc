@@ -21,8 +21,9 @@ uint64_t SumScalar(const uint8_t* bytes, size_t n) {
 
 #if defined(__x86_64__)
 
-// The instructions that multiply and add pairs of words take them as signed: each goes in less 2^15, which flipping its
-// highest bit does, and the 2^15 are given back at the end. So the sum of a run is exact, and cannot leave 32 bits:
+// The instructions that multiply and add pairs of words take them as signed: each goes in less 2^15, which
+// flipping its highest bit does, and the 2^15 are given back at the end. So the sum of a run is exact, and
+// cannot leave 32 bits:
 constexpr size_t kRun = 65536;  // bytes: 2^15 words between -2^15 and 2^15 - 1
 constexpr uint64_t kBias = 0x8000;
 

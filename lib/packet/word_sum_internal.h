@@ -2,11 +2,12 @@
 #ifndef SLUICE_PACKET_WORD_SUM_INTERNAL_H_
 #define SLUICE_PACKET_WORD_SUM_INTERNAL_H_
 
-// The inner loop of every Internet checksum: the one's complement sum of 16-bit words, in the byte order of memory. That
-// sum does not care about the order (RFC 1071, 2 (B)), so that the caller swaps the result instead of each word.
+// The inner loop of every Internet checksum: the one's complement sum of 16-bit words, in the byte order of
+// memory. That sum does not care about the order (RFC 1071, 2 (B)), so that the caller swaps the result
+// instead of each word.
 //
-// Sums are 64 bits wide with end-around carry: 2^64 - 1 is a multiple of 2^16 - 1, so FoldSum (checksum.h) gives what 16
-// bits would have. Zero only for zeros, as there.
+// Sums are 64 bits wide with end-around carry: 2^64 - 1 is a multiple of 2^16 - 1, so FoldSum (checksum.h)
+// gives what 16 bits would have. Zero only for zeros, as there.
 //
 //   up to 64 bytes   here, inline: eight bytes at a time, the last eight overlapping
 //   more             LongWordSum, the best for this processor (simd_internal.h)

@@ -15,7 +15,8 @@ using namespace sluice::testing;  // the frame builder's words
 
 constexpr LayerSet kLayerSets[] = {LayerSet::kOuter, LayerSet::kInner, LayerSet::kInnermost};
 
-// Of both families, with and without ports, fragments, what is no IP, and tunnels; `number` varies addresses and ports.
+// Of both families, with and without ports, fragments, what is no IP, and tunnels; `number` varies addresses
+// and ports.
 Bytes FrameOf(size_t kind, uint16_t number) {
   const FrameSpec four{.source = absl::StrCat("10.0.", number / 256, ".", number % 256),
                        .source_port = number};

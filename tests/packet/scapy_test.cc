@@ -78,7 +78,8 @@ void CheckChecksums(ParsedPacket& packet, LayerSet set) {
   FillL4Checksum(*packet, set);
 }
 
-// A flipped bit of payload, which no other field depends on, is found; in a tunnel by both checksums that cover it.
+// A flipped bit of payload, which no other field depends on, is found; in a tunnel by both checksums that
+// cover it.
 void CheckFlippedBit(ParsedPacket& packet, Random& random) {
   const LayerOffsets& at = Select(packet->layers(), LayerSet::kInnermost);
   if (!HasL4(at) || at.payload >= packet->head_length()) return;

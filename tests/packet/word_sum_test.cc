@@ -56,7 +56,8 @@ TEST_CASE("the sum of long pieces equals the byte-wise one, at every level and a
   }
 }
 
-// 0xffff and 0 stand for the same sum, but only zeros add up to 0: a checksum of 0xffff and one of 0 differ on the wire.
+// 0xffff and 0 stand for the same sum, but only zeros add up to 0: a checksum of 0xffff and one of 0 differ
+// on the wire.
 TEST_CASE("all ones and all zeros keep their two forms of zero, and no length overflows") {
   const Bytes ones(1 << 20, 0xff), zeros(1 << 20, 0), signs(1 << 20, 0x80), largest(1 << 20, 0x7f);
   for (const size_t n : {2, 8, 20, 64, 66, 128, 1500, 65536, 65600, 1 << 20}) {

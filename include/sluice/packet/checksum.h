@@ -4,8 +4,8 @@
 
 // The Internet checksum (RFC 1071): of bytes, of a change to bytes, and of the headers of a packet.
 //
-// Values are in host order, as Be16::get gives them. Cost: the bytes are read once, at what the processor's vectors can
-// add up; nothing allocated.
+// Values are in host order, as Be16::get gives them. Cost: the bytes are read once, at what the processor's
+// vectors can add up; nothing allocated.
 
 #include <bit>
 #include <cstdint>
@@ -19,10 +19,11 @@
 
 namespace sluice {
 
-// A sum of 16-bit words, folded to 16 bits with end-around carry. In whichever byte order the words were added up: the sum
-// of swapped words is the swapped sum (RFC 1071, 2 (B)). Zero only for zero.
+// A sum of 16-bit words, folded to 16 bits with end-around carry. In whichever byte order the words were
+// added up: the sum of swapped words is the swapped sum (RFC 1071, 2 (B)). Zero only for zero.
 inline uint16_t FoldSum(uint64_t sum) {
-  // The upper half of x + rotated x is high + low and the carry of low + high, which is the one that goes around.
+  // The upper half of x + rotated x is high + low and the carry of low + high, which is the one that goes
+  // around.
   const auto half = static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
   return static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16);
 }

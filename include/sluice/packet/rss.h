@@ -38,8 +38,8 @@ SLUICE_EXPORT extern const std::array<uint8_t, kRssKeySize> kMicrosoftRssKey;
 // independent.
 SLUICE_EXPORT extern const std::array<uint8_t, kRssKeySize> kSymmetricRssKey;
 
-// What is hashed of a packet, as it lies in the headers. Zeros add nothing: with ports of zero, the hash is that of the
-// addresses.
+// What is hashed of a packet, as it lies in the headers. Zeros add nothing: with ports of zero, the hash is
+// that of the addresses.
 struct RssTuple4 {
   Ipv4Address source;
   Ipv4Address destination;
@@ -65,7 +65,8 @@ class SLUICE_EXPORT ToeplitzKey {
   explicit ToeplitzKey(absl::Span<const uint8_t> key);
 
   uint32_t Hash(absl::Span<const uint8_t> input) const;  // of at most kMaxInput bytes
-  // The hash of each tuple to the same place of `hashes`, which are as many; at a fraction of the cost from four of them on.
+  // The hash of each tuple to the same place of `hashes`, which are as many; at a fraction of the cost from
+  // four of them on.
   void HashAll(absl::Span<const RssTuple4> tuples, absl::Span<uint32_t> hashes) const;
   void HashAll(absl::Span<const RssTuple6> tuples, absl::Span<uint32_t> hashes) const;
 
@@ -78,8 +79,8 @@ class SLUICE_EXPORT ToeplitzKey {
   alignas(16) Words rest_;
 };
 
-// Toeplitz hash of `input` of any length; the key has at least input.size() + 4 bytes. Who hashes more than once with a key
-// makes a ToeplitzKey.
+// Toeplitz hash of `input` of any length; the key has at least input.size() + 4 bytes. Who hashes more than
+// once with a key makes a ToeplitzKey.
 SLUICE_EXPORT uint32_t ToeplitzHash(absl::Span<const uint8_t> key, absl::Span<const uint8_t> input);
 
 // A set of hash types.
@@ -158,9 +159,9 @@ struct RssResult {
   RssType type = RssType::kNone;  // what was hashed
 };
 
-// Hash of a parsed packet: of its outer headers, as devices do, or of those in a tunnel, which has no hash (kInner) or is
-// hashed by the outer ones (kInnermost) where there is none. Fragments, and protocols other than TCP and UDP, are hashed by
-// addresses.
+// Hash of a parsed packet: of its outer headers, as devices do, or of those in a tunnel, which has no hash
+// (kInner) or is hashed by the outer ones (kInnermost) where there is none. Fragments, and protocols other
+// than TCP and UDP, are hashed by addresses.
 SLUICE_EXPORT RssResult RssHash(const RssConfig& config, const Packet& packet,
                                 LayerSet which = LayerSet::kOuter);
 

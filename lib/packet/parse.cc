@@ -232,7 +232,7 @@ ParseVerdict ParseFromL3(Extent& in, Next& next, LayerOffsets& out) {
   return verdict;
 }
 
-ParseVerdict Parse(absl::Span<const uint8_t> head, uint32_t frame_length, Layers& layers) {
+ParseVerdict ParseAny(absl::Span<const uint8_t> head, uint32_t frame_length, Layers& layers) {
   layers = Layers{};
   Extent in{.data = head.data(), .head = static_cast<uint32_t>(head.size()), .end = frame_length};
   Next next;
@@ -244,6 +244,11 @@ ParseVerdict Parse(absl::Span<const uint8_t> head, uint32_t frame_length, Layers
   layers.inner = LayerOffsets{};
   if (verdict == ParseVerdict::kOk) layers.inner_verdict = ParseTunnel(in, next, layers);
   return verdict;
+}
+
+ParseVerdict Parse(absl::Span<const uint8_t> head, uint32_t frame_length, Layers& layers) {
+  const Extent in{.data = head.data(), .head = static_cast<uint32_t>(head.size()), .end = frame_length};
+  return ParseUsual(in, layers) ? ParseVerdict::kOk : ParseAny(head, frame_length, layers);
 }
 
 ParseVerdict Parse(Packet& packet) {
@@ -267,9 +272,7 @@ IpProtocol ProtocolOf(const uint8_t* data, const LayerOffsets& at) {
   return protocol;
 }
 
-namespace {
-
-bool ExtractFrom(const uint8_t* data, const LayerOffsets& at, FlowKey& key) {
+bool ExtractFlowKeyAt(const uint8_t* data, const LayerOffsets& at, FlowKey& key) {
   if (at.l3_type != L3Type::kIpv4 && at.l3_type != L3Type::kIpv6) return false;
   key = FlowKey{.protocol = ProtocolOf(data, at), .ipv6 = at.l3_type == L3Type::kIpv6};
   if (key.ipv6) {
@@ -290,15 +293,13 @@ bool ExtractFrom(const uint8_t* data, const LayerOffsets& at, FlowKey& key) {
   return true;
 }
 
-}  // namespace
-
 bool ExtractFlowKey(const Packet& packet, FlowKey& key) {
-  return ExtractFrom(packet.data(), packet.layers().outer, key);
+  return ExtractFlowKeyAt(packet.data(), packet.layers().outer, key);
 }
 
 bool ExtractInnerFlowKey(const Packet& packet, FlowKey& key) {
   return packet.layers().tunnel != TunnelType::kNone &&
-         ExtractFrom(packet.data(), packet.layers().inner, key);
+         ExtractFlowKeyAt(packet.data(), packet.layers().inner, key);
 }
 
 }  // namespace sluice

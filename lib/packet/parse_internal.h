@@ -2,11 +2,13 @@
 #ifndef SLUICE_LIB_PACKET_PARSE_INTERNAL_H_
 #define SLUICE_LIB_PACKET_PARSE_INTERNAL_H_
 
-// The parts of Parse: Ethernet to L4 (parse.cc), and what a tunnel puts between two of those
-// (parse_tunnel.cc).
+// The parts of Parse: a short way for the frames that nearly all traffic is made of (parse_usual.cc), and for
+// all others Ethernet to L4 (parse.cc), and what a tunnel puts between two of those (parse_tunnel.cc).
 
 #include <cstdint>
 
+#include "absl/types/span.h"
+#include "sluice/packet/flow_key.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/packet.h"
 
@@ -62,6 +64,20 @@ inline void StandAt(uint32_t at, LayerOffsets& out) {
 // bad header.
 ParseVerdict ParseEthernet(const Extent& in, Next& next, uint8_t& vlan_tags);
 ParseVerdict ParseFromL3(Extent& in, Next& next, LayerOffsets& out);
+
+// What Parse answers, for every frame: the twin of the ways that are shorter.
+ParseVerdict ParseAny(absl::Span<const uint8_t> head, uint32_t frame_length, Layers& layers);
+
+// Fills `layers` as ParseAny does where that would say kOk twice, of a frame of these headers and no others:
+//
+//   Ethernet, 0 to 2 tags ─ IPv4 | IPv6 ─ TCP | UDP
+//                                         └ UDP ─ VXLAN | Geneve without options ─ the first line once more
+//
+// False, and nothing filled, for all others. in.head <= in.end.
+bool ParseUsual(const Extent& in, Layers& layers);
+
+// The flow of the headers at `at`; false, and an untouched `key`, when they are not IP.
+bool ExtractFlowKeyAt(const uint8_t* data, const LayerOffsets& at, FlowKey& key);
 
 // The tunnel, if there is one, behind the outer headers: fills the rest of `layers` but inner_verdict, which
 // it returns.

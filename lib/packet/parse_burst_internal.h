@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_
+#define SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_
+
+// The variants of ParseBurst: packet by packet (parse_burst.cc), and in runs of packets that are alike
+// (parse_runs.cc).
+
+#include <cstddef>
+
+#include "packet/simd_internal.h"
+#include "sluice/packet/parse_burst.h"
+
+namespace sluice {
+
+struct PacketRun {
+  Packet* const* packets;
+  size_t size;
+  LayerSet flows;
+  ParsedPacketFlow* parsed;
+};
+
+using ParseRun = Dispatch<void(const PacketRun&, Layers& expected)>;
+extern ParseRun parse_run;
+
+void ParseOneOf(const PacketRun& run, size_t i);
+void ParseOneByOne(const PacketRun& run, Layers& expected);
+void ParseRunsIceLake(const PacketRun& run, Layers& expected);
+
+}  // namespace sluice
+
+#endif  // SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_

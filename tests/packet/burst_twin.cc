@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/packet/burst_twin.h"
+
+#include <sys/mman.h>
+
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "packet/parse_burst_internal.h"
+#include "packet/parse_internal.h"
+#include "tests/support/layers_text.h"
+
+namespace sluice::testing {
+namespace {
+
+std::string Text(ParseVerdict verdict, const Layers& layers, bool has_flow, const FlowKey& flow) {
+  return absl::StrCat(LayersText(verdict, layers), " ", has_flow ? flow.ToString() : "none");
+}
+
+// By the general parser alone.
+std::string Expected(const Bytes& head, uint32_t length, LayerSet flows) {
+  Layers layers;
+  FlowKey flow;
+  const ParseVerdict verdict = ParseAny(head, length, layers);
+  const bool has_flow = ExtractFlowKeyAt(head.data(), Select(layers, flows), flow);
+  return Text(verdict, layers, has_flow, flow);
+}
+
+}  // namespace
+
+BurstTwin::BurstTwin()
+    : pool_(PacketPool::Create({.packets = 256, .huge_pages = HugePages::kOff}).value()), expected_() {
+  constexpr size_t kSize = 2 * kPage * Burst::kCapacity;
+  void* const memory = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
+  pages_ = static_cast<uint8_t*>(memory);
+  for (size_t i = 0; i < Burst::kCapacity; ++i) {
+    REQUIRE(mprotect(pages_ + (2 * i + 1) * kPage, kPage, PROT_NONE) == 0);
+  }
+}
+
+BurstTwin::~BurstTwin() { munmap(pages_, 2 * kPage * Burst::kCapacity); }
+
+PacketPtr BurstTwin::Place(const Bytes& head, size_t length, size_t i) {
+  REQUIRE(head.size() <= kMostHead);
+  uint8_t* const data = pages_ + (2 * i + 1) * kPage - head.size();
+  if (!head.empty()) std::memcpy(data, head.data(), head.size());
+  PacketPtr packet = pool_->GetOne();
+  packet->BorrowBytes(data, static_cast<uint32_t>(head.size()), *this, 0);
+  if (length <= head.size()) return packet;
+  // The rest of the frame is not looked at: any memory will do.
+  PacketPtr rest = pool_->GetOne();
+  rest->BorrowBytes(pages_, static_cast<uint32_t>(length - head.size()), *this, 0);
+  packet->Append(std::move(rest));
+  return packet;
+}
+
+std::string BurstTwin::Check(const std::vector<Bytes>& heads, size_t length, SimdLevel level,
+                             LayerSet flows) {
+  Burst burst;
+  for (size_t i = 0; i < heads.size(); ++i) burst.Push(Place(heads[i], length, i));
+  for (Packet* packet : burst) std::memset(static_cast<void*>(&packet->layers()), 0xa5, sizeof(Layers));
+  auto& parsed = parsed_[static_cast<size_t>(level)][static_cast<size_t>(flows)];
+  parse_run.At(level)(
+      {.packets = burst.begin(), .size = burst.size(), .flows = flows, .parsed = parsed.data()},
+      expected_[static_cast<size_t>(level)][static_cast<size_t>(flows)]);
+  for (size_t i = 0; i < burst.size(); ++i) {
+    const std::string wanted = Expected(heads[i], burst[i].length(), flows);
+    const ParsedPacketFlow& got = parsed[i];
+    const std::string text = Text(got.verdict, burst[i].layers(), got.has_flow, got.flow);
+    if (text != wanted)
+      return absl::StrCat("packet ", i, ", level ", static_cast<int>(level), ": ", text, ", not ", wanted);
+  }
+  return "";
+}
+
+std::string BurstTwin::Differences(const std::vector<Bytes>& heads, size_t length) {
+  for (int level = 0; level <= static_cast<int>(BestSimdLevel()); ++level) {
+    for (const LayerSet flows : {LayerSet::kOuter, LayerSet::kInner, LayerSet::kInnermost}) {
+      std::string differences = Check(heads, length, static_cast<SimdLevel>(level), flows);
+      if (!differences.empty()) return differences;
+    }
+  }
+  return "";
+}
+
+}  // namespace sluice::testing

@@ -82,18 +82,18 @@ const Registration vxlan_tcp4({.work = "packet/parse/vxlan_tcp4",
                                              kVxlanOverhead);
                                }});
 
-// For information: the goal is not to be slower.
+// For information, without a goal. Of the mixed burst no two neighbours are alike: each is parsed by itself.
 const Registration tcp6({.work = "packet/parse/tcp6",
                          .peer = "rte_net_get_ptype",
                          .peer_mode = "all layers, no flow key",
-                         .goal = 1,
+                         .goal = 0,
                          .open = [] { return Both({Tcp6()}); }});
 
 const Registration mixed(
     {.work = "packet/parse/mixed",
      .peer = "rte_net_get_ptype",
      .peer_mode = "all layers, no flow key",
-     .goal = 1,
+     .goal = 0,
      .open = [] {
        return Both({testing::TcpFrame({}), testing::UdpFrame({}), Tcp6(), testing::TcpFrame({.vlans = {1}})});
      }});

@@ -128,10 +128,25 @@ SLUICE_INLINE_ICELAKE void StoreFlow(__m512i flow, ParsedPacketFlow& parsed) {
   _mm512_store_si512(&parsed, flow);
 }
 
-// In one piece of 16 bytes and one of 4; that the compiler would not do.
-SLUICE_INLINE_ICELAKE void StoreLayers(const Layers& layers, Packet& packet) {
-  static_assert(sizeof(Layers) == 20);
-  std::memcpy(&packet.layers(), &layers, sizeof(Layers));
+// In registers, which no store to a packet can change.
+struct LayersPieces {
+  __m128i offsets;
+  uint32_t rest;
+};
+
+SLUICE_INLINE_ICELAKE LayersPieces PiecesOf(const Layers& layers) {
+  static_assert(sizeof(Layers) == sizeof(__m128i) + sizeof(uint32_t));
+  LayersPieces pieces;
+  std::memcpy(&pieces.offsets, &layers, sizeof(pieces.offsets));
+  std::memcpy(&pieces.rest, reinterpret_cast<const char*>(&layers) + sizeof(pieces.offsets),
+              sizeof(pieces.rest));
+  return pieces;
+}
+
+SLUICE_INLINE_ICELAKE void StoreLayers(const LayersPieces& pieces, Packet& packet) {
+  char* const to = reinterpret_cast<char*>(&packet.layers());
+  std::memcpy(to, &pieces.offsets, sizeof(pieces.offsets));
+  std::memcpy(to + sizeof(pieces.offsets), &pieces.rest, sizeof(pieces.rest));
 }
 
 // The front of the run whose packets have the plain headers of `layers`.
@@ -143,13 +158,16 @@ SLUICE_TARGET_ICELAKE size_t ParsePlain(const PacketRun& run, size_t first, cons
   const __mmask64 bytes = _cvtu64_mask64(shape.window);
   const auto end_lane = static_cast<__mmask16>(1u << (kPlainLanes + kEndLane));
   const uint32_t window = WindowOf(at);
-  const Layers same = layers;
+  const LayersPieces same = PiecesOf(layers);
+  const uint32_t least = layers.outer.payload;
+  const PacketRun here = run;  // as `same`
   const bool tagged = tags.care != 0;
+  const uint32_t l4 = at.l4;
   const bool udp = at.l4_type == L4Type::kUdp;
-  for (size_t i = first; i < run.size; ++i) {
-    Packet& packet = *run.packets[i];
+  for (size_t i = first; i < here.size; ++i) {
+    Packet& packet = *here.packets[i];
     const uint8_t* const data = packet.data();
-    if (packet.head_length() < same.outer.payload) return i;
+    if (packet.head_length() < least) return i;
     const __m512i frame = _mm512_maskz_loadu_epi8(bytes, data + window);
     const __m512i left =
         _mm512_ternarylogic_epi64(_mm512_permutexvar_epi8(v.left, frame), v.flip, v.care, 0x28);
@@ -157,8 +175,8 @@ SLUICE_TARGET_ICELAKE size_t ParsePlain(const PacketRun& run, size_t first, cons
                                                  static_cast<int>(packet.length()));
     if (_mm512_mask_cmpgt_epu32_mask(kPlainChecks, _mm512_add_epi32(left, v.add), right) != 0) return i;
     if (tagged && !tags(data)) return i;
-    if (udp && AnnouncesTunnel(data + same.outer.l4)) return i;
-    StoreFlow(left, run.parsed[i]);
+    if (udp && AnnouncesTunnel(data + l4)) return i;
+    StoreFlow(left, here.parsed[i]);
     StoreLayers(same, packet);
   }
   return run.size;
@@ -191,12 +209,14 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
   const __mmask64 inner_window = _cvtu64_mask64(inner_shape.window);
   const uint32_t outer_at = WindowOf(out);
   const uint32_t inner_at = WindowOf(in);
-  const Layers same = layers;
+  const LayersPieces same = PiecesOf(layers);
+  const uint32_t least = layers.inner.payload;
+  const PacketRun here = run;  // as `same`
   const bool tagged = tags.care != 0;
-  for (size_t i = first; i < run.size; ++i) {
-    Packet& packet = *run.packets[i];
+  for (size_t i = first; i < here.size; ++i) {
+    Packet& packet = *here.packets[i];
     const uint8_t* const data = packet.data();
-    if (packet.head_length() < same.inner.payload) return i;
+    if (packet.head_length() < least) return i;
     const __m512i frame = _mm512_maskz_loadu_epi8(outer_window, data + outer_at);
     const __m512i carried = _mm512_maskz_loadu_epi8(inner_window, data + inner_at);
     const __m512i inner_left = _mm512_permutexvar_epi8(inner.left, carried);
@@ -208,7 +228,7 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
     if (_mm512_mask_cmpgt_epu32_mask(kPlainChecks | kTunnelChecks, checked, right) != 0) return i;
     if (tagged && !tags(data)) return i;
     const __m512i key = wants_outer ? _mm512_permutexvar_epi8(flow.left, frame) : inner_left;
-    StoreFlow(_mm512_ternarylogic_epi64(key, flow.flip, flow.care, 0x28), run.parsed[i]);
+    StoreFlow(_mm512_ternarylogic_epi64(key, flow.flip, flow.care, 0x28), here.parsed[i]);
     StoreLayers(same, packet);
   }
   return run.size;

@@ -188,6 +188,22 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
 
   // Hangs `fragment`, with what hangs on it, behind the last fragment, and takes it over. Walks the chain.
   void Append(PacketPtr fragment);
+  // The same in two steps, for who adds piece after piece and remembers the last: Link hangs a piece behind
+  // this one, and CountLinked tells the first piece, once for many, how long the frame has become. The pieces
+  // between are not told: of such a frame only the first piece's length() means anything.
+  void Link(PacketPtr fragment) {
+    next_ = fragment.release();
+    home_ |= kFragments;
+  }
+  void CountLinked(uint32_t bytes) { length_ += bytes; }
+  // Takes off what hangs behind this piece; null when nothing does.
+  PacketPtr Unlink() {
+    PacketPtr rest(next_);
+    next_ = nullptr;
+    home_ &= ~uintptr_t{kFragments};
+    length_ = head_length_;
+    return rest;
+  }
 
   // Makes the frame of this empty packet the `bytes` at `data`, lent by `lender`. There is then no headroom
   // or tailroom, and the bytes must not be written.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/packet/coalesce.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint32_t kNoFlow = 0;  // a hash that no flow has
 constexpr uint16_t kMostSegments = 1024;
+constexpr size_t kAhead = 8;
 constexpr uint32_t kVniOffset = 4;  // in VXLAN and Geneve headers; a byte that must be alike too follows it
 
 absl::Status Refuse(std::string what, std::string remedy) {
@@ -52,11 +54,12 @@ uint64_t Load32(const uint8_t* from) {
   return value;
 }
 
-// Multiplication carries low bits up, the shift brings them down again (as in Steele, Lea and Flood, "Fast Splittable
-// Pseudorandom Number Generators", 2014).
+// Odd, its bits in no order. A product's high bits depend on all bits of the factor; the shift brings them down for the
+// next.
+constexpr uint64_t kMultiplier = 0xbf58476d1ce4e5b9;
 uint64_t Mix(uint64_t value) {
-  value *= 0xbf58476d1ce4e5b9;
-  return value ^ value >> 31;
+  value *= kMultiplier;
+  return value ^ value >> 32;
 }
 
 }  // namespace
@@ -98,7 +101,7 @@ Coalescer::Core::~Core() {
 }
 
 // Not the device's hash: that may come and go, and changes with the RSS key, while a flow must find its unit.
-uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
+inline uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
   const Layers& layers = packet.layers();
   const LayerOffsets* const at = SegmentLayer(layers);
   if (at == nullptr) return kNoFlow;
@@ -116,7 +119,7 @@ uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
     const uint8_t* const addresses = data + at->l3 + offsetof(Ipv6Header, source);
     for (size_t i = 0; i < 32; i += 8) hash = Mix(hash) ^ Load64(addresses + i);
   }
-  const auto folded = static_cast<uint32_t>(Mix(Mix(hash)) >> 16);
+  const auto folded = static_cast<uint32_t>(hash * kMultiplier >> 32);
   return folded != kNoFlow ? folded : 1;
 }
 
@@ -128,39 +131,44 @@ void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
 
 // Makes the packet the first of its flow, or lets it pass. Its flow has nothing here.
 void Coalescer::Core::Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
-  CoalesceUnit& unit = table_.spare();
-  if (!unit.Start(packet, *SegmentLayer(packet.layers())) || unit.Complete(options_))
-    return out.PushRaw(&packet);
+  if (!table_.spare().Start(packet, *SegmentLayer(packet.layers()), options_)) return out.PushRaw(&packet);
   if (table_.full()) Release(table_.oldest(), CoalesceEnd::kEvicted, out);
   table_.InsertSpare(hash, now);
 }
 
-void Coalescer::Core::AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
+inline void Coalescer::Core::AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
   if (hash == kNoFlow) return out.PushRaw(&packet);
-  const uint32_t unit = table_.Find(hash);
-  if (unit == CoalesceTable::kNone) return Begin(packet, hash, now, out);
+  const uint32_t place = table_.Find(hash);
+  if (place == CoalesceTable::kNone) return Begin(packet, hash, now, out);
 
-  const CoalesceUnit::Verdict verdict = table_[unit].Join(packet, *SegmentLayer(packet.layers()));
-  if (!verdict.joins) {
-    Release(unit, verdict.end, out);
-    return Begin(packet, hash, now, out);
+  const LayerOffsets& at = *SegmentLayer(packet.layers());
+  CoalesceUnit& unit = table_[place];
+  if (!unit.JoinForeseen(packet, at)) {
+    const CoalesceUnit::Verdict verdict = unit.JoinAny(packet, at);
+    if (!verdict.joins) {
+      Release(place, verdict.end, out);
+      return Begin(packet, hash, now, out);
+    }
   }
   joined_.Add();
-  if (const auto end = table_[unit].Complete(options_)) Release(unit, *end, out);
+  if (unit.complete()) Release(place, unit.end(), out);
 }
 
 void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
-  // 1. Where to look, for all: the slots are on their way while hashes are made of the rest.
-  std::array<uint32_t, Burst::kCapacity> hashes;
-  const size_t n = in.size();
-  for (size_t i = 0; i < n; ++i) {
-    hashes[i] = HashOf(in[i]);
-    table_.Prefetch(hashes[i]);
-  }
-
-  // 2. One by one. Each may push out what its flow holds, and itself.
   size_t added = 0;
-  for (; added < n && out.room() >= 2; ++added) AddOne(in[added], hashes[added], now, out);
+  std::array<uint32_t, kAhead> hashes;
+  while (added < in.size() && out.room() >= 2) {
+    // 1. Where to look, for a few: not more, or the headers of the first are pushed out of the nearest cache by those of
+    //    the last.
+    const size_t n = std::min(kAhead, in.size() - added);
+    for (size_t i = 0; i < n; ++i) {
+      hashes[i] = HashOf(in[added + i]);
+      table_.Prefetch(hashes[i]);
+    }
+
+    // 2. One by one. Each may push out what its flow holds, and itself.
+    for (size_t i = 0; i < n && out.room() >= 2; ++i) AddOne(in[added++], hashes[i], now, out);
+  }
   packets_.Add(added);
   in.DropFront(added);
 }

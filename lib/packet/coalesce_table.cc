@@ -9,7 +9,7 @@ void CoalesceTable::InsertSpare(uint32_t hash, Nanoseconds now) {
   free_.pop_back();
   units_[unit].set_hash(hash);
 
-  uint32_t at = hash & mask_;
+  uint32_t at = Home(hash);
   while (slots_[at].unit != kNone) at = (at + 1) & mask_;
   slots_[at] = {.hash = hash, .unit = unit};
 
@@ -20,7 +20,7 @@ void CoalesceTable::InsertSpare(uint32_t hash, Nanoseconds now) {
 }
 
 void CoalesceTable::Remove(uint32_t unit) {
-  uint32_t at = units_[unit].hash() & mask_;
+  uint32_t at = Home(units_[unit].hash());
   while (slots_[at].unit != unit) at = (at + 1) & mask_;
   CloseGap(at);
 
@@ -35,7 +35,7 @@ void CoalesceTable::CloseGap(uint32_t gap) {
   for (uint32_t at = gap;;) {
     at = (at + 1) & mask_;
     if (slots_[at].unit == kNone) break;
-    const uint32_t searched = (at - slots_[at].hash) & mask_;
+    const uint32_t searched = (at - Home(slots_[at].hash)) & mask_;
     if (searched < ((at - gap) & mask_)) continue;
     slots_[gap] = slots_[at];
     gap = at;

@@ -27,6 +27,7 @@ class CoalesceTable {
 
   explicit CoalesceTable(uint32_t flows)
       : mask_(std::bit_ceil(2 * flows) - 1),
+        shift_(32 - static_cast<uint32_t>(std::bit_width(mask_))),
         slots_(mask_ + size_t{1}),
         units_(flows + size_t{1}),
         ages_(units_.size() + 1),
@@ -37,12 +38,12 @@ class CoalesceTable {
 
   // The unit of a flow; kNone when it has none.
   uint32_t Find(uint32_t hash) const {
-    for (uint32_t at = hash & mask_;; at = (at + 1) & mask_) {
+    for (uint32_t at = Home(hash);; at = (at + 1) & mask_) {
       const Slot& slot = slots_[at];
       if (slot.unit == kNone || slot.hash == hash) return slot.unit;
     }
   }
-  void Prefetch(uint32_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  void Prefetch(uint32_t hash) const { __builtin_prefetch(&slots_[Home(hash)]); }
 
   CoalesceUnit& operator[](uint32_t unit) { return units_[unit]; }
 
@@ -68,10 +69,13 @@ class CoalesceTable {
     Nanoseconds since;
   };
 
+  // Its highest bits, which depend on all that was hashed.
+  uint32_t Home(uint32_t hash) const { return hash >> shift_; }
   uint32_t end() const { return static_cast<uint32_t>(units_.size()); }  // of ages_: newer than the newest
   void CloseGap(uint32_t gap);
 
   const uint32_t mask_;
+  const uint32_t shift_;
   std::vector<Slot> slots_;
   std::vector<CoalesceUnit> units_;
   std::vector<Age> ages_;

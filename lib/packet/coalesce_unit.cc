@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which packets are segments of one, and how they become it.
-#include "packet/coalesce_unit_internal.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
+#include "packet/coalesce_unit_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
 
@@ -19,22 +16,6 @@ constexpr uint8_t kEnding = TcpHeader::kPsh | TcpHeader::kFin;
 constexpr uint8_t kFirstOnly = TcpHeader::kCwr;
 constexpr uint8_t kNever = TcpHeader::kSyn | TcpHeader::kRst | TcpHeader::kUrg;
 constexpr uint16_t kMinusZero = 0xffff;
-
-// Bit i: whether a[i] and b[i] differ.
-uint32_t Differing32(const uint8_t* a, const uint8_t* b) {
-#if defined(__SSE2__)
-  const auto equal = [a, b](size_t at) {
-    const __m128i one = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + at));
-    const __m128i two = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + at));
-    return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(one, two)));
-  };
-  return ~(equal(0) | equal(16) << 16);
-#else
-  uint32_t differing = 0;
-  for (uint32_t i = 0; i < 32; ++i) differing |= uint32_t{a[i] != b[i]} << i;
-  return differing;
-#endif
-}
 
 // Sums of 16-bit words as residues modulo 0xffff, in which a right checksum makes zero of what it covers (RFC 1071).
 uint32_t Modulo(uint64_t sum) { return static_cast<uint32_t>(sum % 0xffff); }
@@ -75,11 +56,14 @@ bool SameMetadata(const Packet& a, const Packet& b) {
 // The first.
 // ---------------------------------------------------------------------------------------------------------
 
-void CoalesceUnit::Ignore(uint32_t at, uint32_t bytes) {
+void CoalesceUnit::Clear(uint32_t at, uint32_t bytes, Mask& mask) {
   const uint64_t bits = uint64_t{bytes} << at % kBlock;
-  alike_[at / kBlock] &= ~static_cast<uint32_t>(bits);
-  if (bits >> kBlock != 0) alike_[at / kBlock + 1] &= ~static_cast<uint32_t>(bits >> kBlock);
+  mask[at / kBlock] &= ~static_cast<uint32_t>(bits);
+  if (bits >> kBlock != 0) mask[at / kBlock + 1] &= ~static_cast<uint32_t>(bits >> kBlock);
 }
+
+// `bytes` has a bit for each, from `at`.
+void CoalesceUnit::Ignore(uint32_t at, uint32_t bytes) { Clear(at, bytes, alike_); }
 
 void CoalesceUnit::ReadLayout(const Packet& packet, const LayerOffsets& at) {
   const Layers& layers = packet.layers();
@@ -90,85 +74,99 @@ void CoalesceUnit::ReadLayout(const Packet& packet, const LayerOffsets& at) {
   blocks_ = static_cast<uint8_t>((header_ + kBlock - 1) / kBlock);
   alike_.fill(~uint32_t{0});
   if (header_ % kBlock != 0) alike_[header_ / kBlock] = (uint32_t{1} << header_ % kBlock) - 1;
+  exact_ = alike_;
   tunnel_l4_ = layers.tunnel == TunnelType::kNone ? uint16_t{0} : layers.outer.l4;
   std::memcpy(headers_.data(), packet.data(), header_);
 }
 
-// Each mask has a bit for a byte of the header that Ignore leaves out: total length, id, checksum; payload length.
+// Left out of what is alike: total length, id, checksum; payload length.
 bool CoalesceUnit::ReadIp(const Packet& packet, const LayerOffsets& at, LayerSet which) {
   Ip& ip = ip_[ips_++];
-  ip = {.at = at.l3, .id = 0, .sum = 0, .ipv4 = at.l3_type == L3Type::kIpv4};
+  ip = {.at = at.l3, .ipv4 = at.l3_type == L3Type::kIpv4, .sum = 0};
   if (!ip.ipv4) {
     Ignore(at.l3, 0b11'0000);
     return at.l4 == at.l3 + sizeof(Ipv6Header);
   }
   Ignore(at.l3, 0b1100'0011'1100);
   const auto& header = *HeaderAt<Ipv4Header>(headers_.data(), at.l3);
-  ip.id = header.id.get();
   ip.sum = IpSum(header);
   return header.checksum.get() != kMinusZero && VerifyIpv4Checksum(packet, which) == ChecksumVerdict::kGood;
 }
 
 bool CoalesceUnit::StartLayers(const Packet& packet, const LayerOffsets& at) {
+  covered_ = false;
   if (tunnel_l4_ == 0) return ReadIp(packet, at, LayerSet::kOuter);
-  const Layers& layers = packet.layers();
   Ignore(tunnel_l4_, 0b1111'0000);
   covered_ = HeaderAt<UdpHeader>(headers_.data(), tunnel_l4_)->checksum != Be16();
-  return ReadIp(packet, layers.outer, LayerSet::kOuter) && ReadIp(packet, at, LayerSet::kInner);
+  if (covered_) Clear(tunnel_l4_, 0b1100'0000, exact_);
+  return ReadIp(packet, packet.layers().outer, LayerSet::kOuter) && ReadIp(packet, at, LayerSet::kInner);
 }
 
 bool CoalesceUnit::StartTcp() {
   Ignore(l4_, 0b11'0010'0000'1111'0000);
-  const auto& tcp = *HeaderAt<TcpHeader>(headers_.data(), l4_);
-  flags_ = tcp.flags;
-  sequence_ = tcp.sequence.get();
+  Clear(l4_, 0b11'0000'0000'0000'0000, exact_);
   summed_ = true;
-  return (flags_ & (kNever | kEnding)) == 0 && (flags_ & TcpHeader::kAck) != 0;
+  sum_at_ = static_cast<uint16_t>(l4_ + offsetof(TcpHeader, checksum));
+  unfit_sum_ = kMinusZero;
+  const uint8_t flags = HeaderAt<TcpHeader>(headers_.data(), l4_)->flags;
+  return (flags & (kNever | kEnding)) == 0 && (flags & TcpHeader::kAck) != 0;
 }
 
-bool CoalesceUnit::Start(Packet& packet, const LayerOffsets& at) {
+void CoalesceUnit::StartUdp() {
+  Ignore(l4_, 0b1111'0000);
+  summed_ = HeaderAt<UdpHeader>(headers_.data(), l4_)->checksum != Be16();
+  sum_at_ = static_cast<uint16_t>(l4_ + offsetof(UdpHeader, checksum));
+  unfit_sum_ = summed_ ? 0 : kMinusZero;  // without one, each is foreseen to be zero
+  if (summed_) Clear(l4_, 0b1100'0000, exact_);
+}
+
+bool CoalesceUnit::Start(Packet& packet, const LayerOffsets& at, const CoalesceOptions& options) {
   const uint32_t length = packet.length();
   if (at.payload > Coalescer::kMostHeader || length <= at.payload || length > 0xffff || !IsPlain(packet)) {
     return false;
   }
   ReadLayout(packet, at);
-  covered_ = false;
-  if (!StartLayers(packet, at)) return false;
-  if (tcp_) {
-    if (!StartTcp()) return false;
-  } else {
-    Ignore(l4_, 0b1111'0000);
-    summed_ = HeaderAt<UdpHeader>(headers_.data(), l4_)->checksum != Be16();
-    sequence_ = 0;
-  }
-  size_ = static_cast<uint16_t>(length - header_);
-  if (!LengthsFit(packet) || !ChecksumsFit(packet)) return false;
+  if (tcp_ && !StartTcp()) return false;
+  if (!tcp_) StartUdp();
+  if (!StartLayers(packet, at) || !LengthsFit(packet) || !L4ChecksumsFit(packet)) return false;
 
+  full_ = length;
+  size_ = static_cast<uint16_t>(length - header_);
+  Bound(options);
+  if (left_ == 0) return false;
   first_ = last_piece_ = &packet;
   while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
+  known_ = packet.known();
+  quick_ = !covered_ && packet.mark() == 0 && size_ >= kBlock;
+
   segments_ = 0;
   length_ = header_;
   ending_ = 0;
   last_seen_ = false;
   varying_ = {};
   Take(packet.data(), size_);
+  if (tcp_) HeaderAt<TcpHeader>(headers_.data(), l4_)->flags &= static_cast<uint8_t>(~kFirstOnly);
+  const uint32_t l4_length = full_ - l4_;
+  fixed_varying_ = tcp_ ? l4_length + HeaderAt<TcpHeader>(headers_.data(), l4_)->flags : 2 * l4_length;
+  Foresee();
   return true;
+}
+
+// How many more of full size there may be.
+void CoalesceUnit::Bound(const CoalesceOptions& options) {
+  const uint32_t bytes = options.max_bytes < full_ ? 0 : (options.max_bytes - full_) / size_;
+  left_ = static_cast<uint16_t>(std::min<uint32_t>(bytes, options.max_segments - 1u));
 }
 
 // The next.
 // ---------------------------------------------------------------------------------------------------------
 
-bool CoalesceUnit::Alike(const Packet& packet) const {
-  const uint8_t* data = packet.data();
+// The last block may reach past the headers, but not past the buffer.
+bool CoalesceUnit::AgreesIn(const Packet& packet, const Mask& mask) const {
+  if (packet.headroom() + blocks_ * kBlock <= packet.buffer_size()) return Agrees(packet.data(), mask);
   std::array<uint8_t, Coalescer::kMostHeader> copy;
-  // The last block may reach past the headers, but not past the buffer.
-  if (packet.headroom() + blocks_ * kBlock > packet.buffer_size()) [[unlikely]]
-    data = static_cast<uint8_t*>(std::memcpy(copy.data(), data, header_));
-  uint32_t differing = 0;
-  for (size_t i = 0; i < blocks_; ++i) {
-    differing |= Differing32(data + i * kBlock, &headers_[i * kBlock]) & alike_[i];
-  }
-  return differing == 0;
+  std::memcpy(copy.data(), packet.data(), header_);
+  return Agrees(copy.data(), mask);
 }
 
 bool CoalesceUnit::LengthsFit(const Packet& packet) const {
@@ -189,22 +187,31 @@ bool CoalesceUnit::LengthsFit(const Packet& packet) const {
 bool CoalesceUnit::IdsFollow(const uint8_t* data) const {
   bool follow = true;
   for (size_t i = 0; i < ips_; ++i) {
+    const size_t at = ip_[i].at;
     if (!ip_[i].ipv4) continue;
-    const auto next = static_cast<uint16_t>(ip_[i].id + segments_);
-    follow &= HeaderAt<Ipv4Header>(data, ip_[i].at)->id.get() == next;
+    follow &= HeaderAt<Ipv4Header>(data, at)->id == HeaderAt<Ipv4Header>(headers_.data(), at)->id;
   }
   return follow;
 }
 
-bool CoalesceUnit::ChecksumIsCanonical(const uint8_t* data) const {
+bool CoalesceUnit::IpChecksumsFit(const uint8_t* data) const {
+  for (size_t i = 0; i < ips_; ++i) {
+    if (!ip_[i].ipv4) continue;
+    const auto& ip = *HeaderAt<Ipv4Header>(data, ip_[i].at);
+    if (IpSum(ip) != ip_[i].sum || ip.checksum.get() == kMinusZero) return false;
+  }
+  return true;
+}
+
+bool CoalesceUnit::IsCanonical(const uint8_t* data) const {
   if (tcp_) return HeaderAt<TcpHeader>(data, l4_)->checksum.get() != kMinusZero;
   return (HeaderAt<UdpHeader>(data, l4_)->checksum != Be16()) == summed_;
 }
 
 // A verdict is about the innermost; that of a tunnel's UDP header, where there is one, is verified here in any case.
-bool CoalesceUnit::ChecksumsFit(Packet& packet) const {
+bool CoalesceUnit::L4ChecksumsFit(Packet& packet) const {
   const uint8_t* const data = packet.data();
-  if (!ChecksumIsCanonical(data)) return false;
+  if (!IsCanonical(data)) return false;
   ChecksumVerdict& verdict = packet.l4_checksum;
   if (verdict == ChecksumVerdict::kUnknown) {
     verdict = VerifyL4Checksum(packet, tunnel_l4_ == 0 ? LayerSet::kOuter : LayerSet::kInner);
@@ -220,16 +227,15 @@ bool CoalesceUnit::ChecksumsFit(Packet& packet) const {
 }
 
 // The words under the L4 checksum, itself among them, that differ between segments, but for the payload.
-uint32_t CoalesceUnit::VaryingSum(const uint8_t* data, uint32_t l4_length) const {
+inline uint32_t CoalesceUnit::VaryingSum(const uint8_t* data, uint32_t l4_length) const {
   if (!tcp_) return 2 * l4_length + HeaderAt<UdpHeader>(data, l4_)->checksum.get();
   const auto& tcp = *HeaderAt<TcpHeader>(data, l4_);
   return l4_length + Words(tcp.sequence.get()) + tcp.flags + tcp.checksum.get();
 }
 
-void CoalesceUnit::Take(const uint8_t* data, uint32_t payload) {
+inline void CoalesceUnit::Take(const uint8_t* data, uint32_t payload) {
   const bool odd = (length_ - header_) % 2 != 0;
   varying_[odd] += VaryingSum(data, header_ - l4_ + payload);
-  sequence_ += payload;
   length_ += payload;
   ++segments_;
 }
@@ -246,37 +252,39 @@ void CoalesceUnit::Hang(Packet& packet) {
   while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
 }
 
-CoalesceUnit::Verdict CoalesceUnit::Join(Packet& packet, const LayerOffsets& at) {
-  const uint8_t* const data = packet.data();
+CoalesceUnit::Verdict CoalesceUnit::JoinAny(Packet& packet, const LayerOffsets& at) {
   const uint32_t payload = packet.length() - at.payload;
-  if (payload == 0 || !IsPlain(packet)) return {.end = CoalesceEnd::kOther};
-  uint8_t flags = 0;
-  bool follows = true;
-  if (tcp_ && at.l4_type == L4Type::kTcp) {
-    const auto& tcp = *HeaderAt<TcpHeader>(data, at.l4);
-    flags = tcp.flags;
-    follows = tcp.sequence.get() == sequence_;
-    if ((flags & kNever) != 0) return {.end = CoalesceEnd::kOther};
-    if (((flags ^ flags_) & ~(kEnding | kFirstOnly)) != 0 || (flags & kFirstOnly) != 0) {
-      return {.end = CoalesceEnd::kDifference};
-    }
-  }
-  if (at.payload != header_ || payload > size_ || !Alike(packet) || !SameMetadata(packet, *first_)) {
-    return {.end = CoalesceEnd::kDifference};
-  }
-  if (!follows || !IdsFollow(data)) return {.end = CoalesceEnd::kOrder};
-  for (size_t i = 0; i < ips_; ++i) {
-    if (!ip_[i].ipv4) continue;
-    const auto& ip = *HeaderAt<Ipv4Header>(data, ip_[i].at);
-    if (IpSum(ip) != ip_[i].sum || ip.checksum.get() == kMinusZero) return {.end = CoalesceEnd::kOther};
-  }
-  if (!LengthsFit(packet) || !ChecksumsFit(packet)) return {.end = CoalesceEnd::kOther};
-
-  ending_ = flags & kEnding;
+  if (const auto refusal = Refuse(packet, at, payload)) return {.end = *refusal};
+  const uint8_t* const data = packet.data();
+  if (tcp_) ending_ = HeaderAt<TcpHeader>(data, l4_)->flags & kEnding;
   last_seen_ = ending_ != 0 || payload < size_;
+  left_ = static_cast<uint16_t>(last_seen_ ? 0 : left_ - 1);
   Take(data, payload);
   Hang(packet);
+  Foresee();
   return {.joins = true};
+}
+
+// Rule by rule, the cheap ones first.
+std::optional<CoalesceEnd> CoalesceUnit::Refuse(Packet& packet, const LayerOffsets& at, uint32_t payload) {
+  const uint8_t* const data = packet.data();
+  if (payload == 0 || !IsPlain(packet)) return CoalesceEnd::kOther;
+  if (at.l4_type == L4Type::kTcp && (HeaderAt<TcpHeader>(data, at.l4)->flags & kNever) != 0) {
+    return CoalesceEnd::kOther;
+  }
+  if (at.payload != header_ || payload > size_ || !AgreesIn(packet, alike_) ||
+      !SameMetadata(packet, *first_)) {
+    return CoalesceEnd::kDifference;
+  }
+  if (tcp_) {
+    const auto& tcp = *HeaderAt<TcpHeader>(data, l4_);
+    const auto& next = *HeaderAt<TcpHeader>(headers_.data(), l4_);
+    if (((tcp.flags ^ next.flags) & ~kEnding) != 0) return CoalesceEnd::kDifference;
+    if (tcp.sequence != next.sequence) return CoalesceEnd::kOrder;
+  }
+  if (!IdsFollow(data)) return CoalesceEnd::kOrder;
+  if (!IpChecksumsFit(data) || !LengthsFit(packet) || !L4ChecksumsFit(packet)) return CoalesceEnd::kOther;
+  return std::nullopt;
 }
 
 // All together.
@@ -289,7 +297,7 @@ void CoalesceUnit::PatchIp(uint8_t* data) const {
     if (ip.ipv4) {
       auto* const header = HeaderAt<Ipv4Header>(data, ip.at);
       header->total_length = length;
-      header->checksum = AsField(ip.sum + Negative(Modulo(length)) + Negative(Modulo(ip.id)));
+      header->checksum = AsField(ip.sum + Negative(Modulo(length)) + Negative(Modulo(header->id.get())));
     } else {
       HeaderAt<Ipv6Header>(data, ip.at)->payload_length = static_cast<uint16_t>(length - sizeof(Ipv6Header));
     }
@@ -312,11 +320,12 @@ uint32_t CoalesceUnit::PseudoHeaderSum(const uint8_t* data, uint32_t l4_length) 
   return Modulo(PseudoHeaderAt(data, ip.at, ip.ipv4, protocol, l4_length).folded());
 }
 
+// `first` has the headers of the first segment, lengths in IP apart.
+//
 // From the checksums of the segments, which are right: pseudo-header, header and payload of each make zero. With
 // `fixed` the sum of what is alike in all, a payload at an even place is -(fixed + varying), and one at an odd place
 // that with its bytes swapped (RFC 1071, 2 (B)).
-uint16_t CoalesceUnit::JoinedChecksum() const {
-  const uint8_t* const first = headers_.data();
+uint16_t CoalesceUnit::JoinedChecksum(const uint8_t* first) const {
   const uint32_t first_length = header_ - l4_ + uint32_t{size_};
   ChecksumSum header;
   header.Add(absl::MakeConstSpan(first + l4_, header_ - size_t{l4_}));
@@ -331,8 +340,8 @@ uint16_t CoalesceUnit::JoinedChecksum() const {
   const uint32_t length = length_ - l4_;
   uint32_t varying = 2 * length;
   if (tcp_) {
-    const uint32_t flags = flags_ | ending_;
-    varying = length + Words(HeaderAt<TcpHeader>(first, l4_)->sequence.get()) + flags;
+    const auto& tcp = *HeaderAt<TcpHeader>(first, l4_);
+    varying = length + Words(tcp.sequence.get()) + uint32_t{tcp.flags} + ending_;
   }
   return AsField(Negative(Modulo(uint64_t{fixed} + payload + varying)));
 }
@@ -340,13 +349,13 @@ uint16_t CoalesceUnit::JoinedChecksum() const {
 void CoalesceUnit::PatchL4(uint8_t* data) const {
   if (tcp_) {
     auto* const tcp = HeaderAt<TcpHeader>(data, l4_);
+    tcp->checksum = JoinedChecksum(data);
     tcp->flags |= ending_;
-    tcp->checksum = JoinedChecksum();
     return;
   }
   auto* const udp = HeaderAt<UdpHeader>(data, l4_);
+  if (summed_) udp->checksum = NotAbsent(JoinedChecksum(data));
   udp->length = static_cast<uint16_t>(length_ - l4_);
-  if (summed_) udp->checksum = NotAbsent(JoinedChecksum());
 }
 
 // The tunnel's UDP header. What its checksum covers ends with an L4 segment that makes, with its right checksum, the

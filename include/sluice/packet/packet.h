@@ -22,6 +22,7 @@
 // Invariants: head_length() <= length(); without fragments they are equal. Offsets in Layers count from
 // data(). Threads: one at a time; handing a Packet to another thread needs a queue that orders memory.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -225,6 +226,15 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     const Half start{headroom, bytes * uint64_t{0x1'0000'0001}};
     const Half fresh = Half{reinterpret_cast<uintptr_t>(buffer_)} + start;
     std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine / 2, &fresh, sizeof(fresh));
+  }
+
+  // What line 0 knows of the frame, beside its bytes, in two words: packets that agree in them agree in ports,
+  // verdicts, VLAN tag and request, and in what else was set.
+  std::array<uint64_t, 2> known() const {
+    std::array<uint64_t, 2> words;
+    std::memcpy(words.data(), reinterpret_cast<const uint8_t*>(this) + kCacheLine - sizeof(words),
+                sizeof(words));
+    return words;
   }
 
   // What a device does to a frame that comes in: says where, and forgets what earlier hops found out. The

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "benchmarks/dpdk/checksum.h"
+#include "benchmarks/dpdk/gro.h"
 #include "benchmarks/dpdk/parse.h"
 #include "benchmarks/dpdk/peers.h"
 #include "benchmarks/dpdk/rss.h"
@@ -20,6 +21,7 @@ absl::StatusOr<Sampler> SoftRss(absl::Span<const uint8_t>, size_t) { return Abse
 absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t>, size_t) { return Absent(); }
 absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*>) { return Absent(); }
 absl::StatusOr<Sampler> PacketTypes(absl::Span<const std::vector<uint8_t>>, uint16_t) { return Absent(); }
+absl::StatusOr<Sampler> Gro(const CoalesceLoad&) { return Absent(); }
 absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
 std::string HugeDir() { return ""; }
 

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Segments of many flows into big packets. rte_gro looks at no checksum: so a device's verdict is on ours too, but in the
+// row that says "verified".
+
+#include <memory>
+#include <vector>
+
+#include "benchmarks/dpdk/gro.h"
+#include "benchmarks/dpdk/peers.h"
+#include "benchmarks/packet/coalesce_load.h"
+#include "benchmarks/paired.h"
+#include "sluice/packet/coalesce.h"
+#include "sluice/packet/packet_pool.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice::bench {
+namespace {
+
+class OurSide {
+ public:
+  OurSide(const CoalesceLoad& load, std::unique_ptr<PacketPool> pool, std::unique_ptr<Coalescer> coalescer)
+      : load_(load), pool_(std::move(pool)), coalescer_(std::move(coalescer)) {}
+
+  void Make(size_t from, size_t n) {
+    for (size_t i = from; i < from + n; i += dpdk::kBurst) {
+      Burst& burst = in_.emplace_back();
+      pool_->Get(burst, dpdk::kBurst);
+      for (size_t k = 0; k < dpdk::kBurst; ++k) Fill(burst[k], i + k);
+    }
+  }
+
+  void Work(size_t from) {
+    for (Burst& burst : in_) {
+      from += burst.size();
+      while (!burst.empty()) coalescer_->Add(burst, 0, Room());
+      if (!load_.EndsRound(from - 1)) continue;
+      while (coalescer_->waiting() != 0) coalescer_->FlushAll(Room());
+    }
+  }
+
+  size_t Free() {
+    size_t freed = 0;
+    for (const Burst& burst : out_) freed += burst.size();
+    in_.clear();
+    out_.clear();
+    return freed;
+  }
+
+ private:
+  Burst& Room() {
+    if (out_.empty() || out_.back().room() < 2) out_.emplace_back();
+    return out_.back();
+  }
+  void Fill(Packet& packet, size_t i) {
+    load_.Write(i, packet.data());
+    packet.SetLength(static_cast<uint32_t>(load_.length()));
+    Parse(packet);
+    if (!load_.verify) packet.l4_checksum = ChecksumVerdict::kGood;
+    if (load_.verify) FillL4Checksum(packet, LayerSet::kInnermost);
+  }
+
+  const CoalesceLoad load_;
+  const std::unique_ptr<PacketPool> pool_;
+  const std::unique_ptr<Coalescer> coalescer_;
+  std::vector<Burst> in_;
+  std::vector<Burst> out_;
+};
+
+absl::StatusOr<Sampler> Ours(const CoalesceLoad& load) {
+  auto pool = PacketPool::Create({.packets = 49152});
+  if (!pool.ok()) return pool.status();
+  auto coalescer = Coalescer::Create({});
+  if (!coalescer.ok()) return coalescer.status();
+  auto side = std::make_shared<OurSide>(load, *std::move(pool), *std::move(coalescer));
+  return [load, side] { return CostOfRounds(load, *side); };
+}
+
+Case Row(const char* work, const char* mode, double goal, const CoalesceLoad& load) {
+  return {.work = work, .peer = "rte_gro", .peer_mode = mode, .goal = goal, .open = [load] {
+            return MakePair(Ours(load), dpdk::Gro(load));
+          }};
+}
+
+const Registration few(Row("packet/coalesce/4", "the better of burst and context mode", 2.5,
+                           {.flows = 4, .segments = 8}));
+const Registration many(Row("packet/coalesce/256", "context", 25, {.flows = 256, .segments = 32}));
+const Registration most(Row("packet/coalesce/1024", "context", 70, {.flows = 1024, .segments = 32}));
+const Registration vxlan(Row("packet/coalesce/vxlan_256", "context", 80,
+                             {.flows = 256, .segments = 32, .vxlan = true}));
+const Registration verified(Row("packet/coalesce/256_verified", "context, which verifies nothing", 10,
+                                {.flows = 256, .segments = 32, .verify = true}));
+
+}  // namespace
+}  // namespace sluice::bench

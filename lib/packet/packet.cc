@@ -5,28 +5,9 @@
 #include <cstring>
 
 #include "sluice/packet/packet_pool.h"
+#include "sluice/packet/shared_packet.h"
 
 namespace sluice {
-
-void Packet::Append(PacketPtr fragment) {
-  const uint32_t more = fragment->length_;
-  Packet* last = this;
-  last->length_ += more;
-  while (last->next_ != nullptr) {
-    last = last->next_;
-    last->length_ += more;
-  }
-  last->next_ = fragment.release();
-  last->home_ |= kFragments;
-}
-
-void Packet::BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie) {
-  data_ = data;
-  length_ = head_length_ = bytes;
-  details_.lender = &lender;
-  details_.cookie = cookie;
-  home_ |= kBorrows;
-}
 
 bool Packet::Own() {
   for (const Packet* piece = this; piece != nullptr; piece = piece->next_) {
@@ -49,6 +30,7 @@ void Packet::CopyLoan() {
 // The flag goes first: a lender may look at the packet, but must not be told twice.
 void Packet::EndLoan() {
   home_ &= ~kBorrows;
+  if (Packet* const packet = lending_packet()) return SharedPacket::Return(packet, 1);
   details_.lender->Returned(details_.cookie);
 }
 

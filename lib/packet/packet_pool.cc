@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "packet/freed_packet_internal.h"
 #include "packet/packet_stock_internal.h"
 #include "sluice/packet/budget.h"
+#include "sluice/packet/shared_packet.h"
 
 namespace sluice {
 
@@ -165,55 +167,87 @@ bool PacketPool::CollectIdleCaches() {
   return found;
 }
 
-// Charges of one owner in one pool, taken back together: neighbours in a burst mostly share both.
-class PacketPool::ChargeRun {
+// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. They
+// are put where the thread's cache will have them, and belong to it once all are there. A charge ends after the
+// buffer is home, so that whoever waited for the one finds the other.
+class PacketPool::Homecoming {
  public:
-  ~ChargeRun() { Release(); }
-  void Add(const Packet& packet) {
-    if (packet.pool() != pool_ || packet.owner() != owner_) {
-      Release();
-      pool_ = packet.pool();
-      owner_ = packet.owner();
-    }
-    ++buffers_;
+  ~Homecoming() {
+    SendHome();
+    EndShares();
+  }
+
+  // Settles what the piece must not take home.
+  void Add(Packet& piece) {
+    if (piece.borrows()) EndLoan(piece);
+    if (piece.pool() != pool_ || piece.owner() != owner_ || size_ == pieces_.size()) Turn(piece);
+    piece.next_ = nullptr;
+    piece.home_ &= ~(Packet::kFragments | Packet::kCharged);
+    pieces_[size_++] = &piece;
   }
 
  private:
-  void Release() {
-    if (buffers_ > 0) pool_->options_.budget->Release(owner_, pool_->options_.buffer_size, buffers_);
-    buffers_ = 0;
+  void Turn(const Packet& piece) {
+    SendHome();
+    pool_ = piece.pool();
+    owner_ = piece.owner();
   }
 
-  const PacketPool* pool_ = nullptr;
+  // Others may free packets in turn before the next piece comes.
+  void SendHome() {
+    if (size_ == 0) return;
+    const size_t pieces = std::exchange(size_, 0);
+    pool_->PutHome(pieces_.data(), pieces);
+    if (owner_ != kNobody) pool_->options_.budget->Release(owner_, pool_->options_.buffer_size, pieces);
+  }
+
+  // Who is told may free packets in turn.
+  void EndLoan(Packet& piece) {
+    Packet* const lending = piece.lending_packet();
+    if (lending == nullptr) {
+      SendHome();
+      return piece.EndLoan();
+    }
+    if (lending != lending_) EndShares();
+    piece.home_ &= ~Packet::kBorrows;
+    lending_ = lending;
+    ++shares_;
+  }
+
+  void EndShares() {
+    if (shares_ == 0) return;
+    SendHome();
+    SharedPacket::Return(lending_, std::exchange(shares_, 0));
+  }
+
+  PacketPool* pool_ = nullptr;
+  Packet* lending_ = nullptr;
   OwnerId owner_;
-  size_t buffers_ = 0;
+  uint32_t shares_ = 0;
+  size_t size_ = 0;
+  std::array<Packet*, PacketDepot::kGroup> pieces_;
 };
 
-// Settles what a packet must not take home. A charge ends after the buffer is home, so that whoever waited for
-// the one finds the other.
 void PacketPool::PutEncumbered(Packet* const* packets, size_t n) {
-  ChargeRun charges;
+  Homecoming homecoming;
   for (size_t i = 0; i < n; ++i) {
     for (Packet* piece = packets[i]; piece != nullptr;) {
       Packet* const next = piece->next_;
-      if (piece->owner() != kNobody) charges.Add(*piece);
-      if (piece->borrows()) piece->EndLoan();
-      piece->next_ = nullptr;
-      piece->home_ &= ~(Packet::kFragments | Packet::kCharged);
-      piece->pool()->PutOne(piece);
+      homecoming.Add(*piece);
       piece = next;
     }
   }
 }
 
-void PacketPool::PutOne(Packet* packet) {
-  if constexpr (kCheckFrees) Bury(&packet, 1);
+// Up to a group of plain packets of this pool.
+void PacketPool::PutHome(Packet* const* packets, size_t n) {
+  if constexpr (kCheckFrees) Bury(packets, n);
   const uint32_t slot = ThreadSlot();
   if (slot >= kThreadSlots) [[unlikely]]
-    return stock_->depot.Push(&packet, 1);
+    return stock_->depot.Push(packets, n);
   PacketCache& cache = stock_->caches[slot];
-  cache.Spill(1, stock_->depot);
-  *cache.Open(1) = packet;
+  cache.Spill(n, stock_->depot);
+  CopyPointers(packets, n, cache.Open(n));
 }
 
 void PacketPool::Bury(Packet* const* packets, size_t n) {

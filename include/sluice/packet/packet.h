@@ -188,7 +188,17 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   }
 
   // Hangs `fragment`, with what hangs on it, behind the last fragment, and takes it over. Walks the chain.
-  void Append(PacketPtr fragment);
+  void Append(PacketPtr fragment) {
+    const uint32_t more = fragment->length_;
+    Packet* last = this;
+    last->length_ += more;
+    while (last->next_ != nullptr) {
+      last = last->next_;
+      last->length_ += more;
+    }
+    last->next_ = fragment.release();
+    last->home_ |= kFragments;
+  }
   // The same in two steps, for who adds piece after piece and remembers the last: Link hangs a piece behind
   // this one, and CountLinked tells the first piece, once for many, how long the frame has become. The pieces
   // between are not told: of such a frame only the first piece's length() means anything.
@@ -207,8 +217,10 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   }
 
   // Makes the frame of this empty packet the `bytes` at `data`, lent by `lender`. There is then no headroom
-  // or tailroom, and the bytes must not be written.
-  void BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie);
+  // or tailroom, and the bytes must not be written. For bytes of another packet see SharedPacket.
+  void BorrowBytes(uint8_t* data, uint32_t bytes, Lender& lender, uint64_t cookie) {
+    Borrow(data, bytes, &lender, cookie);
+  }
   bool borrows() const { return (home_ & kBorrows) != 0; }
 
   // Copies what the chain borrows into this packet's own buffers, and gives the loans back. False when a
@@ -249,6 +261,19 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     unused_ = 0;
   }
 
+  // Makes known of this packet what is known of `from`, its layers and its offload request among it, but not
+  // that it was coalesced. For a packet whose headers are a copy of the other's.
+  void CopyKnowledge(const Packet& from) {
+    constexpr size_t kKnown = 16;  // from ingress_port to the end of line 0
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine - kKnown,
+                reinterpret_cast<const uint8_t*>(&from) + kCacheLine - kKnown, kKnown);
+    rss_hash = from.rss_hash;
+    details_.layers = from.details_.layers;
+    details_.mark = from.details_.mark;
+    details_.timestamp = from.details_.timestamp;
+    coalesced_ = false;
+  }
+
   // Metadata of line 1. What was not set reads as zero, and costs no access to the line.
   // --------------------------------
   Layers& layers() { return details_.layers; }  // meaningful after Parse (parse.h)
@@ -283,6 +308,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   friend class PacketPool;
   friend class PacketDepot;
   friend class FreedPacket;
+  friend class SharedPacket;
 
   // What must be settled before a packet goes home.
   enum Encumbrance : uintptr_t {
@@ -295,8 +321,19 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   };
 
   Packet() {}
+  void Borrow(uint8_t* data, uint32_t bytes, Lender* lender, uint64_t cookie) {
+    data_ = data;
+    length_ = head_length_ = bytes;
+    details_.lender = lender;
+    details_.cookie = cookie;
+    home_ |= kBorrows;
+  }
   void CopyLoan();
   void EndLoan();
+  // Whose bytes this borrows, if they are another packet's.
+  Packet* lending_packet() const {
+    return details_.lender == nullptr ? reinterpret_cast<Packet*>(details_.cookie) : nullptr;
+  }
 
   // Line 1. A fresh packet has the last holder's leavings here: line 0 says what is meaningful.
   struct Details {
@@ -306,7 +343,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     uint16_t coalesced_segments;
     uint16_t coalesced_size;
     OwnerId owner;
-    Lender* lender;
+    Lender* lender;  // null: `cookie` is the packet that lends, a SharedPacket
     uint64_t cookie;
   };
   static constexpr size_t kCompanions = sizeof(Details) / sizeof(uint32_t);
@@ -316,7 +353,10 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     Details details_ = {};
     uint32_t companions_[kCompanions];  // while in the depot: indices of other free packets
   };
-  std::atomic<uint32_t> depot_next_{0};  // the depot's link to the next group; nobody else touches it, ever
+  // In the depot the link to the next group; in a SharedPacket how many hold it. Who looks for a link may find a
+  // number of holders, for it looks before it knows whether the packet is still there: see PacketDepot::Pop.
+  std::atomic<uint32_t> depot_next_{0};
+  std::atomic<uint32_t>& holders() { return depot_next_; }
 };
 
 static_assert(sizeof(Packet) == 2 * kCacheLine, "metadata is two cache lines");

@@ -94,7 +94,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
 
  private:
   struct Stock;  // the free packets: a cache for each thread, and the depot
-  class ChargeRun;
+  class Homecoming;
 
   PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
   Packet* Make(uint32_t index);
@@ -107,7 +107,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   bool PutPlain(Packet* const* packets, size_t n);
   static void PutSlowly(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
-  void PutOne(Packet* packet);
+  void PutHome(Packet* const* packets, size_t n);
   static bool ChargeBuffer(const Packet& piece, OwnerId owner);
   static void ReleaseBuffer(const Packet& piece, OwnerId owner);
 

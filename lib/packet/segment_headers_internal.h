@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_LIB_PACKET_SEGMENT_HEADERS_INTERNAL_H_
+#define SLUICE_LIB_PACKET_SEGMENT_HEADERS_INTERNAL_H_
+
+// The headers of segments: a template, and what is written over each copy of it.
+//
+//   template   │ Ethernet │ IPv4 │ UDP │ VXLAN │ Ethernet │ IPv4 │ TCP │      lengths in place, counters zero
+//   over it                id                              id     sequence
+//                          checksum                        checksum  flags, checksum
+//
+// Segments but the last are all of one length, so of every checksum only the part that counts up is added anew.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include "sluice/base/drop_reason.h"
+#include "sluice/packet/headers.h"
+#include "sluice/packet/packet.h"
+#include "sluice/packet/segment.h"
+
+namespace sluice {
+
+class Segmenter::Headers {
+ public:
+  // Copies go block by block, each a few moves of fixed size: a buffer needs room up to the last one's end.
+  static constexpr size_t kBlock = 32;
+  static constexpr size_t kMost = 512;
+
+  // Reads the headers of a packet. Refuses what cannot be cut, but for what only shows in the number of segments.
+  std::optional<DropReason> Read(const Packet& packet, bool finish_checksums);
+
+  // Of the headers read: without a jumbo payload option.
+  const Layers& layers() const { return layers_; }
+  uint32_t length() const { return length_; }
+  size_t room_needed() const { return (length_ + kBlock - 1) / kBlock * kBlock; }
+  // L4 payload that the packet has.
+  uint32_t payload() const { return payload_; }
+  L4Type l4_type() const { return tcp_ ? L4Type::kTcp : L4Type::kUdp; }
+  bool may_be_cut() const { return !tcp_ || (flags_ & (TcpHeader::kSyn | TcpHeader::kRst)) == 0; }
+  bool FitsLengthFields(uint32_t payload) const { return length_ - layers_.outer.l3 + payload <= 0xffff; }
+
+  bool finishes_l4() const { return l4_checksum_ == L4Checksum::kFinish; }
+  bool leaves_l4() const { return l4_checksum_ == L4Checksum::kLeave; }
+  // Whether Finish is to be called.
+  bool reads_payload() const { return reads_payload_; }
+
+  // Makes the template that of segments with `payload` bytes.
+  void SetPayload(uint32_t payload);
+
+  // Writes the next segment's headers, which carry `payload` bytes, at `to`.
+  void Write(uint8_t* to, uint32_t payload, bool last) {
+    for (size_t i = 0; i < length_; i += kBlock) std::memcpy(to + i, &bytes_[i], kBlock);
+    for (size_t i = 0; i < ipv4s_; ++i) WriteId(to, ipv4_[i]);
+    if (tcp_) WriteTcp(to, last);
+    offset_ += payload;
+  }
+
+  // Writes what depends on the payload of the segment that Write wrote last; `sum` is that of the payload.
+  void Finish(uint8_t* to, uint16_t sum) const;
+
+ private:
+  enum class L4Checksum : uint8_t { kFinish, kLeave, kNone };
+
+  // An IPv4 header, and the sum of it without the identification, which counts up.
+  struct Ipv4 {
+    uint16_t at = 0;
+    uint16_t id = 0;
+    uint32_t sum = 0;
+  };
+
+  static uint16_t Folded(uint32_t sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<uint16_t>(sum + (sum >> 16));
+  }
+
+  template <typename H>
+  H& At(uint32_t offset) {
+    return *HeaderAt<H>(bytes_.data(), offset);
+  }
+  uint16_t SumOf(uint32_t begin, uint32_t end) const;
+  uint16_t PseudoHeaderSum(const LayerOffsets& at, uint32_t payload) const;
+  // A UDP checksum of zero is sent as all ones (RFC 768).
+  static uint16_t ChecksumField(uint32_t sum, bool udp) {
+    const auto checksum = static_cast<uint16_t>(~Folded(sum));
+    return checksum == 0 && udp ? uint16_t{0xffff} : checksum;
+  }
+
+  std::optional<DropReason> CheckLayers(const Packet& packet) const;
+  bool DropJumboOption(LayerOffsets& at);
+  void ReadL3(const LayerOffsets& at);
+  void ReadL4(bool checksum_asked, bool finish_checksums);
+  void ReadTcp();
+  std::optional<DropReason> ReadCover();
+
+  void SetL3Length(const LayerOffsets& at, uint32_t payload, size_t& ipv4);
+  void SetUdpLength(uint32_t at, uint32_t payload);
+  void SetL4Checksum(uint32_t payload);
+  void SetCover(uint32_t payload);
+
+  static void WriteId(uint8_t* to, Ipv4& ip) {
+    auto* const header = HeaderAt<Ipv4Header>(to, ip.at);
+    header->id = ip.id;
+    header->checksum = static_cast<uint16_t>(~Folded(ip.sum + ip.id));
+    ++ip.id;
+  }
+  void WriteTcp(uint8_t* to, bool last) {
+    auto* const header = HeaderAt<TcpHeader>(to, l4_);
+    const uint32_t sequence = sequence_ + offset_;
+    const uint8_t flags = FlagsOf(last);
+    header->sequence = sequence;
+    header->flags = flags;
+    counted_ = (sequence >> 16) + (sequence & 0xffff) + flags;
+    if ((flags & TcpHeader::kUrg) != 0) [[unlikely]]
+      WriteUrgent(*header);
+  }
+  uint8_t FlagsOf(bool last) const {
+    constexpr uint8_t kAtTheEnd = TcpHeader::kFin | TcpHeader::kPsh;
+    const uint8_t absent =
+        static_cast<uint8_t>((last ? 0 : kAtTheEnd) | (offset_ == 0 ? 0 : TcpHeader::kCwr));
+    return flags_ & static_cast<uint8_t>(~absent);
+  }
+  void WriteUrgent(TcpHeader& header);
+
+  alignas(kBlock) std::array<uint8_t, kMost> bytes_;
+  uint32_t length_ = 0;
+  uint32_t l4_ = 0;  // the innermost L4 header's place
+  size_t ipv4s_ = 0;
+  std::array<Ipv4, 2> ipv4_;
+  bool tcp_ = false;
+  uint8_t flags_ = 0;  // of the big packet, as the next two
+  uint16_t urgent_ = 0;
+  uint32_t sequence_ = 0;
+  uint32_t offset_ = 0;  // payload of the segments so far
+
+  L4Checksum l4_checksum_ = L4Checksum::kFinish;
+  bool reads_payload_ = false;
+  uint32_t l4_field_ = 0;   // where the L4 checksum is
+  uint16_t l4_pseudo_ = 0;  // the sum of the pseudo-header
+  uint32_t l4_sum_ = 0;     // of pseudo-header and L4 header, without what counts up
+  uint32_t counted_ = 0;    // the sum of that, in the last segment
+  uint32_t cover_ = 0;      // where the header is whose checksum covers the inner packet; 0 = there is none
+  uint32_t cover_field_ = 0;
+  uint32_t cover_sum_ = 0;  // of what it covers, without payload that nothing inside has summed
+  uint32_t payload_ = 0;
+  Layers layers_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_LIB_PACKET_SEGMENT_HEADERS_INTERNAL_H_

@@ -79,45 +79,7 @@ void Segmenter::Take(PacketPtr packet) {
   big_ = SharedPacket(std::move(packet));
 }
 
-// What was lent is counted in one step, when all of it is known and nobody has it yet.
-size_t Segmenter::Next(Burst& out) {
-  const size_t wanted = std::min<size_t>(out.room(), left_);
-  Stock stock(options_, wanted);
-  size_t made = 0;
-  for (; made < wanted; ++made) {
-    PacketPtr segment = Make(stock);
-    if (segment == nullptr) [[unlikely]]
-      break;
-    out.Push(std::move(segment));
-    stock.CountSegment();
-  }
-  big_.Commit();
-  if (made < wanted) [[unlikely]]
-    lost_ = std::exchange(left_, 0);
-  if (done()) big_.Reset();
-  return made;
-}
-
-// Null when the pool is dry.
-PacketPtr Segmenter::Make(Stock& stock) {
-  PacketPtr segment = stock.Take();
-  if (segment == nullptr) return nullptr;
-  const bool last = left_ == 1;
-  const uint32_t payload = last ? payload_left_ : size_;
-  if (payload != size_) headers_->SetPayload(payload);
-  segment->CopyKnowledge(*big_.get());
-  headers_->Write(segment->data(), payload, last);
-  segment->SetLength(headers_->length());
-  if (!AttachPayload(*segment, payload, stock)) [[unlikely]] {
-    big_.Commit();  // before the segment, unfinished, gives back what it holds
-    return nullptr;
-  }
-  payload_left_ -= payload;
-  --left_;
-  return segment;
-}
-
-bool Segmenter::AttachPayload(Packet& segment, uint32_t bytes, Stock& stock) {
+inline bool Segmenter::AttachPayload(Packet& segment, uint32_t bytes, Stock& stock) {
   ChecksumSum sum;
   while (bytes > 0) {
     if (at_ >= piece_->head_length()) {
@@ -136,6 +98,44 @@ bool Segmenter::AttachPayload(Packet& segment, uint32_t bytes, Stock& stock) {
   }
   if (headers_->reads_payload()) headers_->Finish(segment.data(), sum.folded());
   return true;
+}
+
+// Null when the pool is dry.
+inline PacketPtr Segmenter::Make(Stock& stock) {
+  PacketPtr segment = stock.Take();
+  if (segment == nullptr) return nullptr;
+  const bool last = left_ == 1;
+  const uint32_t payload = last ? payload_left_ : size_;
+  if (payload != size_) headers_->SetPayload(payload);
+  segment->CopyKnowledge(*big_.get());
+  headers_->Write(segment->data(), payload, last);
+  segment->SetLength(headers_->length());
+  if (!AttachPayload(*segment, payload, stock)) [[unlikely]] {
+    big_.Commit();  // before the segment, unfinished, gives back what it holds
+    return nullptr;
+  }
+  payload_left_ -= payload;
+  --left_;
+  return segment;
+}
+
+// What was lent is counted in one step, when all of it is known and nobody has it yet.
+size_t Segmenter::Next(Burst& out) {
+  const size_t wanted = std::min<size_t>(out.room(), left_);
+  Stock stock(options_, wanted);
+  size_t made = 0;
+  for (; made < wanted; ++made) {
+    PacketPtr segment = Make(stock);
+    if (segment == nullptr) [[unlikely]]
+      break;
+    out.Push(std::move(segment));
+    stock.CountSegment();
+  }
+  big_.Commit();
+  if (made < wanted) [[unlikely]]
+    lost_ = std::exchange(left_, 0);
+  if (done()) big_.Reset();
+  return made;
 }
 
 uint32_t Segmenter::frame_length() const { return headers_->length() + size_; }

@@ -52,7 +52,8 @@ class Segmenter::Headers {
 
   // Writes the next segment's headers, which carry `payload` bytes, at `to`.
   void Write(uint8_t* to, uint32_t payload, bool last) {
-    for (size_t i = 0; i < length_; i += kBlock) std::memcpy(to + i, &bytes_[i], kBlock);
+    const size_t length = length_;
+    for (size_t i = 0; i < length; i += kBlock) std::memcpy(to + i, bytes_.data() + i, kBlock);
     for (size_t i = 0; i < ipv4s_; ++i) WriteId(to, ipv4_[i]);
     if (tcp_) WriteTcp(to, last);
     offset_ += payload;

@@ -110,8 +110,8 @@ class SLUICE_EXPORT Segmenter {
   class Stock;
 
   void Take(PacketPtr packet);
-  PacketPtr Make(Stock& stock);
-  bool AttachPayload(Packet& segment, uint32_t bytes, Stock& stock);
+  inline PacketPtr Make(Stock& stock);
+  inline bool AttachPayload(Packet& segment, uint32_t bytes, Stock& stock);
 
   const SegmentOptions options_;
   const std::unique_ptr<Headers> headers_;

@@ -264,14 +264,6 @@ TEST_CASE("segmenting crosses a wire in memory as a request, and arrives as coal
   CHECK(arrived->l4_checksum == ChecksumVerdict::kPartial);
 }
 
-TEST_CASE("segmenting that nothing can do is dropped as unsupported") {
-  ModelPair pair({.wire = kCable});
-  PacketPtr packet = pair.Packet(TcpFrame({.payload_size = 1000}));
-  packet->offload = {.segment = true, .mss = 500};
-  pair.Send(std::move(packet));
-  CHECK(pair.SendDrops()[DropReason::kUnsupportedOffload] == 1);
-}
-
 TEST_CASE("a receiver drops what is longer than its own frames may be") {
   ModelPair pair({.b = {.hardware = {.max_frame = 1514}}});
   pair.Send(UdpFrame({.payload_size = 1514 - 42}));

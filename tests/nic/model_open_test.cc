@@ -67,6 +67,10 @@ TEST_CASE("capabilities are the hardware's, as far as the wire goes") {
   CHECK_FALSE(able.rss_update);
   CHECK(able.sleeps);
   CHECK(able.send_l4_checksum);
+  CHECK(able.segmentation);
+  const auto poor = ModelNic::Open({.hardware = ModelHardware::Poor()}, MakeLoopWire({}));
+  REQUIRE(poor.ok());
+  CHECK_FALSE((*poor)->capabilities().segmentation);
 }
 
 }  // namespace

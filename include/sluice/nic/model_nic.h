@@ -31,9 +31,11 @@
 //   (kOverBudget), and at once what is larger than the whole allowance. Other queues and Nics see nothing of
 //   it.
 // Send: a request that this card cannot do, or that the wire cannot carry, is finished in software before
-//   Transmit, with the same bytes. What nothing here can finish, such as segmenting, is dropped
-//   (kUnsupportedOffload). A packet that is carried unfinished arrives as kPartial, one to be segmented as
-//   coalesced, and both keep their request for the next sender.
+//   Transmit, with the same bytes: segments are cut (packet/segment.h) with buffers of QueueOptions::pool. Segments
+//   that the wire has no room for yet stay in the queue, which then takes nothing more, and go with the next Send or
+//   Reclaim. What cannot be finished is dropped (kUnsupportedOffload), what there are no buffers for likewise
+//   (kNoBuffer). A packet that is carried unfinished arrives as kPartial, one to be segmented as coalesced, and both
+//   keep their request for the next sender.
 // Rules and RSS: a change becomes visible between two packets, whole, without a lock; traffic does not wait
 //   for it.
 // Threads and failures: as nic.h. Cost: about 3 cycles a packet and direction in the direct case
@@ -69,6 +71,7 @@ struct ModelHardware {
   bool vlan_insert = true;
   bool receive_checksums = true;
   bool send_checksums = true;
+  bool segmentation = true;
   bool fragments = true;
   bool timestamps = true;
 
@@ -89,6 +92,7 @@ struct ModelHardware {
             .vlan_insert = false,
             .receive_checksums = false,
             .send_checksums = false,
+            .segmentation = false,
             .fragments = false,
             .timestamps = false};
   }

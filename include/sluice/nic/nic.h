@@ -60,9 +60,10 @@ struct Capabilities {
   bool receive_l4_checksum = false;
   bool send_l3_checksum = false;  // fills on request
   bool send_l4_checksum = false;
-  bool fragments = false;   // sends packets of several pieces without joining them
-  bool timestamps = false;  // stamps arrivals
-  bool sleeps = false;      // RxQueue::Arm and fd work
+  bool segmentation = false;  // cuts frames on request (OffloadRequest::segment), in tunnels too
+  bool fragments = false;     // sends packets of several pieces without joining them
+  bool timestamps = false;    // stamps arrivals
+  bool sleeps = false;        // RxQueue::Arm and fd work
 };
 
 struct QueueOptions {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <utility>
 
 #include "nic/model/finisher_internal.h"
@@ -11,7 +12,6 @@ namespace sluice {
 
 std::optional<DropReason> Finisher::Finish(PacketPtr& packet) const {
   if (std::optional<DropReason> reason = Measure(*packet)) return reason;
-  if (packet->offload.segment && !options_.carries_segmenting) return DropReason::kUnsupportedOffload;
   if (!packet->contiguous() && !options_.carries_fragments) {
     if (std::optional<DropReason> reason = Join(packet)) return reason;
   }
@@ -20,6 +20,17 @@ std::optional<DropReason> Finisher::Finish(PacketPtr& packet) const {
   }
   if (packet->offload.insert_vlan && !options_.carries_vlan) return PutTag(packet);
   return std::nullopt;
+}
+
+// Headers that came in pieces are joined by nobody: whoever asks for segments has them in one.
+std::optional<DropReason> Finisher::BeginCut(PacketPtr& packet, Segmenter& segmenter) const {
+  if (std::optional<DropReason> reason = Measure(*packet)) return reason;
+  if (Parse(*packet) != ParseVerdict::kOk) return DropReason::kUnsupportedOffload;
+  const LayerOffsets& at = Select(packet->layers(), LayerSet::kInnermost);
+  const size_t tag = packet->offload.insert_vlan ? sizeof(VlanTag) : 0;
+  const uint32_t whole = at.payload + uint32_t{SegmentSize(packet->offload, at.l4_type)};
+  if (std::min(whole, packet->length()) + tag > options_.max_frame) return DropReason::kTooLong;
+  return segmenter.Begin(packet);
 }
 
 // The tag that is still to be put in counts; what is still to be segmented is measured when it is.

@@ -13,6 +13,7 @@
 #include "sluice/nic/wire.h"
 #include "sluice/packet/packet.h"
 #include "sluice/packet/packet_pool.h"
+#include "sluice/packet/segment.h"
 
 namespace sluice {
 
@@ -36,8 +37,17 @@ class Finisher {
   }
 
   // Makes `packet`, or a copy in its place, fit to go; or says why it cannot. Finishing twice changes
-  // nothing.
+  // nothing. Not for what has to be cut.
   std::optional<DropReason> Finish(PacketPtr& packet) const;
+
+  // Whether a packet has to be cut into segments, of which each is then finished.
+  bool MustCut(const Packet& packet) const { return packet.offload.segment && !options_.carries_segmenting; }
+  // Begins it; or says why it cannot be.
+  std::optional<DropReason> BeginCut(PacketPtr& packet, Segmenter& segmenter) const;
+
+  SegmentOptions segmenting() const {
+    return {.pool = options_.pool, .finish_checksums = !options_.carries_checksums};
+  }
 
  private:
   std::optional<DropReason> Measure(const Packet& packet) const;

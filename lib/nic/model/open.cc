@@ -84,6 +84,7 @@ Capabilities CapabilitiesOf(const ModelHardware& hardware, const WireTraits& wir
           .receive_l4_checksum = hardware.receive_checksums,
           .send_l3_checksum = hardware.send_checksums,
           .send_l4_checksum = hardware.send_checksums,
+          .segmentation = hardware.segmentation,
           .fragments = hardware.fragments && wire.carries_fragments,
           .timestamps = hardware.timestamps,
           .sleeps = wire.sleeps};

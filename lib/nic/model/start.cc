@@ -16,7 +16,7 @@ FinisherOptions Finishing(const ModelHardware& hardware, const WireTraits& wire,
                           PacketPool* pool) {
   return {.max_frame = able.max_frame,
           .carries_checksums = wire.carries_offloads && hardware.send_checksums,
-          .carries_segmenting = wire.carries_offloads && hardware.send_checksums,
+          .carries_segmenting = wire.carries_offloads && hardware.send_checksums && hardware.segmentation,
           .carries_vlan = wire.carries_offloads && hardware.vlan_insert,
           .carries_fragments = able.fragments,
           .pool = pool};
@@ -63,6 +63,7 @@ absl::Status ModelNicCore::Start(const QueueOptions& queues) {
 absl::Status ModelNicCore::Stop() {
   if (!running()) return absl::OkStatus();
   receiver_.Close();
+  for (const auto& queue : tx_queues_) queue->Close();
   wire_->Close();
   rx_count_ = tx_count_ = 0;
   return absl::OkStatus();

@@ -6,13 +6,12 @@
 // processor. The machine's speed drifts by half from one minute to the next; the ratio of two neighbours does
 // not.
 //
-//   round 1:  ours, peer      round 2:  peer, ours      round 3:  ours, peer  ...      row: median of the
-//   ratios
+//   round 1:  ours, peer     round 2:  peer, ours     round 3:  ours, peer  ...     row: median of the ratios
 //
-//   const Registration get_put({.work = "packet/pool/get_put", .peer = "rte_mempool", .goal = 0.5, .open = []
-//   {
-//     return Pair{.ours = NanosecondsPer([](size_t n) { ... n packets ... }), .peer = dpdk::MempoolGetPut()};
-//   }});
+//   const Registration get_put({.work = "packet/pool/get_put",
+//                               .peer = "rte_mempool",
+//                               .goal = 0.5,
+//                               .open = [] { return MakePair(GetPut(), dpdk::MempoolGetPut()); }});
 //
 // A case lives in benchmarks/<layer>/NAME_bench.cc and registers itself. Other sources there are programs of
 // their own: ends of a connection that one benchmark process cannot hold both of (see ends.h).

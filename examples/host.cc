@@ -112,8 +112,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Switches packets between ports: xdp:IF packet:IF tap:IF shm:PATH pcap:FILE model:null|loop"};
   app.add_option("ports", options.ports, "ports, as in control/open_port.h")->required();
   app.add_option("--workers", options.workers, "threads")->check(CLI::Range(1, 64));
-  app.add_option("--mode", options.mode, "poll, adaptive or interrupt")
-      ->transform(CLI::CheckedTransformer(kModes));
+  app.add_option("--mode", options.mode, "how idle workers wait")
+      ->transform(CLI::CheckedTransformer(kModes).description("poll, adaptive or interrupt"));
   app.add_option("--pool", options.packets, "packet buffers of 2 KiB")->check(CLI::Range(256, 1 << 22));
   app.add_option("--snapshot-json", options.json_file, "where SIGUSR1, and the end, write a snapshot");
   app.add_flag("--json", options.json, "print the last snapshot as JSON");

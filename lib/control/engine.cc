@@ -83,6 +83,11 @@ Engine::~Engine() {
 // Ports come and go.
 // ---------------------------------------------------------------------------------------------------
 absl::StatusOr<PortId> Engine::AddPort(std::unique_ptr<Nic> nic, const PortOptions& options) {
+  if (nic == nullptr) {
+    return ErrorStatus(
+        absl::StatusCode::kInvalidArgument,
+        {.device = "engine", .stage = "add a port", .what = "no Nic", .remedy = "open one first"});
+  }
   const std::lock_guard lock(control_->mutex);
   Control& control = *control_;
   SwitchPortOptions switching = options.switching;

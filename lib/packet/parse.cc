@@ -13,10 +13,6 @@ constexpr uint32_t kExtensionUnit = 8;
 constexpr uint8_t kPad1Option = 0;
 constexpr uint8_t kJumboOption = 0xc2;  // RFC 2675, 2
 
-bool IsVlan(Ethertype type) {
-  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
-}
-
 bool IsExtension(IpProtocol protocol) {
   switch (protocol) {
     case IpProtocol::kHopByHop:

@@ -21,7 +21,11 @@ void ParseOneByOne(const PacketRun& run, Layers&) {
   }
 }
 
+#if defined(__x86_64__)
 constinit ParseRun parse_run({.scalar = &ParseOneByOne, .icelake = &ParseRunsIceLake});
+#else
+constinit ParseRun parse_run({.scalar = &ParseOneByOne});
+#endif
 
 void ParseBurst(Burst& burst, LayerSet flows, ParsedBurst& parsed) {
   parse_run(

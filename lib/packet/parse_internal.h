@@ -48,6 +48,10 @@ struct Extent {
   bool ExceedsLengthField(uint32_t offset) const { return end - offset > 0xffff; }
 };
 
+inline bool IsVlan(Ethertype type) {
+  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
+}
+
 // What a header says comes next.
 struct Next {
   uint32_t at = 0;

@@ -2,6 +2,8 @@
 // Packets whose headers are those of the packet before, in the same places, get its layers: one comparison of
 // 64 bytes a level tells them, whatever their tags, lengths and tunnel. Nearly all packets of a burst are such.
 
+#if defined(__x86_64__)
+
 #include <immintrin.h>
 
 #include <array>
@@ -259,3 +261,5 @@ void ParseRunsIceLake(const PacketRun& run, Layers& expected) {
 }
 
 }  // namespace sluice
+
+#endif  // defined(__x86_64__)

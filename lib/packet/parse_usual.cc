@@ -11,10 +11,6 @@ namespace {
 
 constexpr uint8_t kUsualTags = 2;
 
-bool IsTag(Ethertype type) {
-  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
-}
-
 // Whether neither options nor fragments make the header longer or shorter than it looks.
 inline bool IsPlain(const Ipv4Header& ip) { return ip.version_ihl == 0x45 && !ip.is_fragment(); }
 inline bool IsPlain(const Ipv6Header& ip) { return ip.version() == 6; }
@@ -31,7 +27,7 @@ inline bool SkipEthernet(const Extent& in, uint32_t& at, uint8_t& tags, Ethertyp
   if (in.head < at + sizeof(EthernetHeader)) return false;
   type = in.At<EthernetHeader>(at).type.get();
   at += uint32_t{sizeof(EthernetHeader)};
-  for (tags = 0; IsTag(type); ++tags) {
+  for (tags = 0; IsVlan(type); ++tags) {
     if (tags == kUsualTags || in.head < at + sizeof(VlanTag)) return false;
     type = in.At<VlanTag>(at).type.get();
     at += uint32_t{sizeof(VlanTag)};

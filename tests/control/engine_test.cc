@@ -110,7 +110,8 @@ TEST_CASE("what cannot be added is refused with a remedy, and nothing has change
   };
   for (const absl::Status& status :
        {refused({.switching = {.name = "one"}}), refused({.rx_ring = 1000}), refused({.rx_queues = 1000}),
-        rig.engine->RemovePort(PortId{7}), Engine::Create({.pool = nullptr}).status(),
+        rig.engine->AddPort(nullptr, {}).status(), rig.engine->RemovePort(PortId{7}),
+        Engine::Create({.pool = nullptr}).status(),
         Engine::Create({.pool = rig.pool.get(), .workers = 0}).status()}) {
     INFO(status);
     REQUIRE(ProblemOf(status).has_value());

@@ -122,7 +122,7 @@ TEST_CASE("long packets sent over shared memory come back to their pool once the
 
 TEST_CASE("what is received is the peer's no longer: writing to the sender's buffer changes nothing") {
   Linked link;
-  PacketPtr sent = link.a.Numbered(1);
+  PacketPtr sent = link.a.Numbered(1, kShmShortFrame + 1);
   uint8_t* const buffer = sent->data();
   const PacketPtr received = SentOver(link, std::move(sent));
   buffer[0] = 99;

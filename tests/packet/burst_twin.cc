@@ -3,8 +3,8 @@
 
 #include <sys/mman.h>
 
-#include <catch2/catch.hpp>
 #include <cstring>
+#include <stdexcept>
 
 #include "absl/strings/str_cat.h"
 #include "packet/parse_burst_internal.h"
@@ -16,6 +16,10 @@ namespace {
 
 std::string Text(ParseVerdict verdict, const Layers& layers, bool has_flow, const FlowKey& flow) {
   return absl::StrCat(LayersText(verdict, layers), " ", has_flow ? flow.ToString() : "none");
+}
+
+void Require(bool holds, const char* what) {
+  if (!holds) throw std::runtime_error(what);
 }
 
 // By the general parser alone.
@@ -33,17 +37,17 @@ BurstTwin::BurstTwin()
     : pool_(PacketPool::Create({.packets = 256, .huge_pages = HugePages::kOff}).value()), expected_() {
   constexpr size_t kSize = 2 * kPage * Burst::kCapacity;
   void* const memory = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  REQUIRE(memory != MAP_FAILED);
+  Require(memory != MAP_FAILED, "mmap");
   pages_ = static_cast<uint8_t*>(memory);
   for (size_t i = 0; i < Burst::kCapacity; ++i) {
-    REQUIRE(mprotect(pages_ + (2 * i + 1) * kPage, kPage, PROT_NONE) == 0);
+    Require(mprotect(pages_ + (2 * i + 1) * kPage, kPage, PROT_NONE) == 0, "mprotect");
   }
 }
 
 BurstTwin::~BurstTwin() { munmap(pages_, 2 * kPage * Burst::kCapacity); }
 
 PacketPtr BurstTwin::Place(const Bytes& head, size_t length, size_t i) {
-  REQUIRE(head.size() <= kMostHead);
+  Require(head.size() <= kMostHead, "a head of at most a page");
   uint8_t* const data = pages_ + (2 * i + 1) * kPage - head.size();
   if (!head.empty()) std::memcpy(data, head.data(), head.size());
   PacketPtr packet = pool_->GetOne();

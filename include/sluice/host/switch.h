@@ -18,21 +18,19 @@
 // wire loops.
 //
 // Learning: a source address is on the port that last sent from it, for `ageing` since it was last seen. A
-// port
-//   holds at most its bound of addresses, reserved when it was added: whoever floods source addresses loses
-//   older ones of its own port and nobody else's.
+//   port holds at most its bound of addresses, reserved when it was added: whoever floods source addresses
+//   loses older ones of its own port and nobody else's.
 // Forwarding: to the port of the destination, never back; to all other ports of the VLAN when the destination
 //   is unknown, broadcast or multicast. 01-80-C2-00-00-00 to -0F stay on their link (802.1Q, 8.6.3) and are
 //   dropped as kNoDestination. Copies come from the pool given.
 // Congestion: an egress burst is also the hold: up to 64 packets a port and worker wait for the next Flush;
-// the
-//   one that finds it full is dropped, kTransmitRingFull.
+//   the one that finds it full is dropped, kTransmitRingFull.
 // Conservation: received + copies = sent + held + sum of drops, per switch, exact between turns.
 //
 // Threads: control calls from any thread, also while turns run. One turn at a time per worker; turns of
-// different
-//   workers run side by side and never wait for each other: a look-up takes no lock, and a worker that finds
-//   another one learning leaves its own new addresses to the next packet (SwitchStats::learn_busy).
+//   different workers run side by side and never wait for each other: a look-up takes no lock, and a worker
+//   that finds another one learning leaves its own new addresses to the next packet
+//   (SwitchStats::learn_busy).
 // Cost: no allocation, no system call but the clock, once a burst. Changes wait for the turns that run.
 
 #include <atomic>

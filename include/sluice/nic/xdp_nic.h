@@ -20,27 +20,24 @@
 // kernel, nor for the interface that carries your own login (see allow_default_route).
 //
 // Pool: buffer_size 2048 or 4096 (the kernel's chunk sizes). The largest frame is the interface's MTU + 18
-// (Ethernet
-//   header and one VLAN tag) and must fit a buffer behind 256 bytes that XDP keeps in front, or behind the
-//   pool's headroom when that is larger: 1,792 of 2,048 bytes. Start refuses a larger MTU. Several Nics may
-//   share one pool: a packet that one received is sent by the other from where it lies. Each Nic registers
-//   the pool's region by itself, so that one may be in zero-copy mode while its neighbour copies; where
-//   RLIMIT_MEMLOCK counts (no CAP_IPC_LOCK), the region counts once a port.
+//   (Ethernet header and one VLAN tag) and must fit a buffer behind 256 bytes that XDP keeps in front, or
+//   behind the pool's headroom when that is larger: 1,792 of 2,048 bytes. Start refuses a larger MTU.
+//   Several Nics may share one pool: a packet that one received is sent by the other from where it lies.
+//   Each Nic registers the pool's region by itself, so that one may be in zero-copy mode while its
+//   neighbour copies; where RLIMIT_MEMLOCK counts (no CAP_IPC_LOCK), the region counts once a port.
 // Queues: receive queue i is hardware queue i. With fewer queues than the device has, the RSS indirection
-// table is
-//   narrowed to ours and put back by Stop; Start refuses where there is no such table, for frames would pass
-//   us by.
+//   table is narrowed to ours and put back by Stop; Start refuses where there is no such table, for frames
+//   would pass us by.
 // Owners: one XDP program at a time fits an interface, and one socket a queue. Start refuses (kUnavailable,
-// EBUSY) when another
-//   has them, and has then changed nothing. Program and sockets go with the process, however it ends; an
-//   indirection table narrowed by a process that was killed stays so until `ethtool -X IFACE default`.
+//   EBUSY) when another has them, and has then changed nothing. Program and sockets go with the process,
+//   however it ends; an indirection table narrowed by a process that was killed stays so until `ethtool -X
+//   IFACE default`.
 // Frames: a sender on this machine may leave checksums to "hardware": switch that off at the veth peer
 //   (`ethtool -K PEER tx off`), for AF_XDP does not tell which frames are unfinished.
 //
 // Threads: as nic.h. Open and Start on a thread in the interface's network namespace; the rest anywhere.
 // Blocks: Start and Stop for as long as the kernel takes to attach and to release, some 10 ms; up to 0.2 s
-// more when a
-//   queue was let go a moment ago, or frames are still being sent.
+//   more when a queue was let go a moment ago, or frames are still being sent.
 // Cost: no system call on receive; on send one a burst, where the driver asks for it.
 // Needs: CAP_NET_RAW for the socket, CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN) and CAP_NET_ADMIN for the
 // program; Linux 5.11.

@@ -9,8 +9,8 @@
 //   │ line 0: what every hop touches   │──data──▶│ headroom │ frame ......         │ tailroom │
 //   │ line 1: layers, offload request  │         └──────────┴──────────────────────┴──────────┘
 //   └───────┬──────────────────────────┘
-//           └─next─▶ Packet ─next─▶ ...   fragments of a big frame, each a Packet of its own: pool memory, or
-//           *borrowed* memory
+//           └─next─▶ Packet ─next─▶ ...   fragments of a big frame, each a Packet of its own:
+//                                         pool memory, or *borrowed* memory
 //
 // A frame of one piece is a chain of one. Each piece is a Packet: head_length() counts its own bytes, and
 // length() those from it to the end of the frame.

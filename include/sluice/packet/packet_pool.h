@@ -84,7 +84,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   const Region& region() const { return *region_; }
 
   // Between buffers and packets, for devices that name a buffer by its place in the region.
-  // ---------------------------
+  // ------------------------------------------------------------------------------------------------------
   uint32_t IndexOf(const Packet& packet) const;
   Packet& At(uint32_t index);  // any state; the caller knows that it owns the packet
   uint64_t OffsetOf(const uint8_t* data) const { return static_cast<uint64_t>(data - region_->data()); }

@@ -6,10 +6,9 @@
 // one.
 //
 //   hardware queues   0   1   2   3        asked for 4: all are ours, nothing changes
-//   indirection       0 1 2 3 0 1 2 3      asked for 2: 0 1 0 1 0 1 0 1, and the old table comes back at the
-//   end
-//                                          asked for 2, but no table: refused, for half of the frames would
-//                                          pass us by
+//   indirection       0 1 2 3 0 1 2 3      asked for 2: 0 1 0 1 0 1 0 1, until the old table comes back
+//                                          asked for 2, but no table: refused, for half of the frames
+//                                          would pass us by
 //
 // The plan is a value made from values; applying it is a separate step, undone by the destructor.
 

@@ -45,7 +45,7 @@ struct Case {
   std::string unit = "ns/packet";  // of the cost: less is better
   std::string peer{};              // empty: measured against the goal alone
   std::string peer_mode{};         // "cache 256"
-  double goal = 1;                 // with a peer: the least ratio; without: the highest cost
+  double goal = 1;                 // with a peer: the least ratio; without: the highest cost; 0 = none
   bool once = false;               // a figure that does not vary, as bytes of memory: one sample is enough
   // Makes both sides; called when the case is about to run. kUnavailable says what our own side lacks on this machine.
   std::function<absl::StatusOr<Pair>()> open{};

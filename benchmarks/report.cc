@@ -25,6 +25,7 @@ std::string SpreadText(const Spread& spread) {
 }
 
 std::string GoalText(const Case& what) {
+  if (what.goal == 0) return "-";
   return absl::StrCat(what.peer.empty() ? "<= " : ">= ", Figure(what.goal));
 }
 
@@ -98,6 +99,7 @@ std::string Verdict(const Row& row) {
   if (!row.status.ok()) return "not here";
   if (!row.peer_missing.empty()) return "no peer";
   if (!row.judged()) return "few rounds";
+  if (row.what.goal == 0) return "-";
   return row.met() ? "met" : "missed";
 }
 

@@ -231,8 +231,9 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // end.
   [[nodiscard]] bool CopyOut(uint32_t offset, uint32_t bytes, uint8_t* to) const;
 
-  // For drivers, which fill packets that PacketPool::GetRaw gave as they were left: a frame of `bytes` bytes that
-  // starts `headroom` into the buffer, and of which nothing is known. All in one store where there is one of 32 bytes.
+  // For drivers, which fill packets that PacketPool::GetRaw gave as they were left: a frame of `bytes` bytes
+  // that starts `headroom` into the buffer, and of which nothing is known. One store, where there is one of
+  // 32 bytes.
   void Restart(size_t headroom, uint32_t bytes) {
     using Half = uint64_t __attribute__((vector_size(kCacheLine / 2)));
     const Half start{headroom, bytes * uint64_t{0x1'0000'0001}};

@@ -4,8 +4,8 @@
 
 // A fixed number of packets with their buffers, made once, in one region that devices register once.
 //
-//   region (memfd, huge pages if free)    │ buffer 0 │ buffer 1 │ buffer 2 │ ...      2 KiB each, 2 KiB
-//   aligned metadata (private to this process)    │ Packet 0 │ Packet 1 │ Packet 2 │ ...      128 B each
+//   region (memfd, huge pages if free)    │ buffer 0 │ buffer 1 │ ...    2 KiB each, and aligned to that
+//   metadata (private to this process)    │ Packet 0 │ Packet 1 │ ...    128 B each
 //
 // A free goes to the freeing thread's cache and from there, in batches, to the depot that all threads share:
 // a packet comes home to the pool, and so to the NUMA node, that it was made in, whichever thread frees it.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/asymmetric_fence_internal.h"
 #include "control/worker_internal.h"
 #include "sluice/base/status.h"
 
@@ -77,8 +78,9 @@ bool EngineWorker::PrepareToSleep() {
   if (prepared_) EndSleep();
   bell_.TakeIn();
   // Says that it listens before it looks, so that whoever publishes work after the look rings.
-  listening_.store(true, std::memory_order_seq_cst);
+  listening_.store(true, std::memory_order_relaxed);
   prepared_ = true;
+  HeavyFence();
   bool quiet = !wake_asked_.exchange(false, std::memory_order_seq_cst);
   if (quiet) {
     const Switch::Turn turn(switch_, id_);

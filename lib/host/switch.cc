@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "base/asymmetric_fence_internal.h"
 #include "host/switch_internal.h"
 #include "sluice/base/status.h"
 
@@ -175,16 +176,17 @@ void Switch::Publish() {
     ports->by_id.push_back(slot.port.get());
     if (slot.port != nullptr) ports->all.push_back(slot.port.get());
   }
-  ports_.store(ports.get(), std::memory_order_seq_cst);
+  ports_.store(ports.get(), std::memory_order_release);
   WaitForTurns();
   control_->published = std::move(ports);
 }
 
-// A turn that starts after this looked sees whatever was published before. See Turn::Turn for the order.
+// A turn that is not seen after the fence will itself see whatever was published before it: see Turn::Begin.
 void Switch::WaitForTurns() const {
+  HeavyFence();
   for (uint16_t worker = 0; worker < options_.workers; ++worker) {
     const std::atomic<uint64_t>& turn = seats_[worker].turn;
-    const uint64_t seen = turn.load(std::memory_order_seq_cst);
+    const uint64_t seen = turn.load(std::memory_order_acquire);
     if (seen % 2 == 0) continue;
     while (turn.load(std::memory_order_acquire) == seen) {
       std::this_thread::sleep_for(std::chrono::microseconds(20));

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/asymmetric_fence_internal.h"
 #include "host/copy_packet_internal.h"
 #include "host/switch_internal.h"
 #include "host/vlan_tag_internal.h"
@@ -42,13 +43,15 @@ struct Switch::Turn::Frame {
   bool group;
 };
 
-// Both stores and loads are sequentially consistent with Control's publication: either this turn sees the new
-// ports, or WaitForTurns sees the turn.
 Switch::Turn::Turn(Switch& owner, WorkerId worker)
-    : switch_(owner),
-      seat_(owner.seats_[worker.value()]),
-      ports_((seat_.turn.store(seat_.turn.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst),
-              *owner.ports_.load(std::memory_order_seq_cst))) {}
+    : switch_(owner), seat_(owner.seats_[worker.value()]), ports_(Begin(seat_, owner.ports_)) {}
+
+// Either this turn sees what was published, or WaitForTurns sees the turn.
+const Switch::Ports& Switch::Turn::Begin(Seat& seat, const std::atomic<const Ports*>& ports) {
+  seat.turn.store(seat.turn.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  LightFence();
+  return *ports.load(std::memory_order_acquire);
+}
 
 Switch::Turn::~Turn() {
   seat_.turn.store(seat_.turn.load(std::memory_order_relaxed) + 1, std::memory_order_release);

@@ -134,6 +134,7 @@ TEST_CASE("each piece of a chain counts its own bytes and those behind it") {
   CHECK(Text(*head) == "one two three!");
   CHECK(head->length() == 14);
   CHECK(head->head_length() == 4);
+  CHECK(head->lengths() == (uint64_t{head->head_length()} << 32) + head->length());
   CHECK(head->next()->length() == 10);
   CHECK(head->next()->next()->length() == 6);
   CHECK_FALSE(head->contiguous());

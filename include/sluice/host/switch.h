@@ -236,6 +236,8 @@ class SLUICE_EXPORT Switch::Turn {
  private:
   struct Frame;
 
+  static const Ports& Begin(Seat& seat, const std::atomic<const Ports*>& ports);
+
   Burst* NextWaiting(PortId& port, size_t from);
   void NoteFlushed(PortId port, size_t before);
 

@@ -93,7 +93,7 @@ class SLUICE_EXPORT Burst {
 
   size_t begin_ = 0;
   size_t end_ = 0;
-  alignas(32) std::array<Packet*, kCapacity> slots_;  // so that copies in pairs straddle no cache line
+  alignas(kCacheLine) std::array<Packet*, kCapacity> slots_;  // so that wide copies straddle no cache line
 };
 
 }  // namespace sluice

@@ -162,6 +162,12 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   const uint8_t* data() const { return data_; }
   uint32_t length() const { return length_; }            // whole frame in bytes, without FCS
   uint32_t head_length() const { return head_length_; }  // of those, the ones at data()
+  // Both in one word, for loops over a burst: length() + head_length() * 2^32.
+  uint64_t lengths() const {
+    uint64_t both;
+    std::memcpy(&both, &length_, sizeof(both));
+    return both;
+  }
   size_t headroom() const { return borrows() ? 0 : static_cast<size_t>(data_ - buffer_); }
   size_t tailroom() const { return borrows() ? 0 : buffer_size() - headroom() - head_length_; }
   bool contiguous() const { return next_ == nullptr; }
@@ -245,29 +251,26 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // verdicts, VLAN tag and request, and in what else was set.
   std::array<uint64_t, 2> known() const {
     std::array<uint64_t, 2> words;
-    std::memcpy(words.data(), reinterpret_cast<const uint8_t*>(this) + kCacheLine - sizeof(words),
-                sizeof(words));
+    std::memcpy(words.data(), reinterpret_cast<const uint8_t*>(this) + kArrival, sizeof(words));
     return words;
   }
 
   // What a device does to a frame that comes in: says where, and forgets what earlier hops found out. The
-  // offload request, with its VLAN tag, stays: over a wire in memory it is part of the frame.
+  // offload request, with its VLAN tag, stays: over a wire in memory it is part of the frame. One store.
   void Arrive(PortId port, QueueId queue) {
-    ingress_port = port;
-    ingress_queue = queue;
-    vlan_stripped = false;
-    l3_checksum = l4_checksum = ChecksumVerdict::kUnknown;
-    rss_type = RssType::kNone;
-    stamped_ = marked_ = coalesced_ = false;
-    unused_ = 0;
+    struct {
+      PortId port;
+      QueueId queue;
+      uint32_t found_out = 0;  // vlan_stripped to rss_type
+    } const arrival{port, queue};
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival, &arrival, sizeof(arrival));
   }
 
   // Makes known of this packet what is known of `from`, its layers and its offload request among it, but not
   // that it was coalesced. For a packet whose headers are a copy of the other's.
   void CopyKnowledge(const Packet& from) {
-    constexpr size_t kKnown = 16;  // from ingress_port to the end of line 0
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine - kKnown,
-                reinterpret_cast<const uint8_t*>(&from) + kCacheLine - kKnown, kKnown);
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival,
+                reinterpret_cast<const uint8_t*>(&from) + kArrival, kCacheLine - kArrival);
     rss_hash = from.rss_hash;
     details_.layers = from.details_.layers;
     details_.mark = from.details_.mark;
@@ -320,6 +323,9 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     kPoisoned = 16,  // and its buffer is filled with a pattern
     kEncumbrances = 31,
   };
+
+  static constexpr size_t kArrival =
+      kCacheLine - 16;  // of ingress_port: from there on line 0 is what is known
 
   Packet() {}
   void Borrow(uint8_t* data, uint32_t bytes, Lender* lender, uint64_t cookie) {

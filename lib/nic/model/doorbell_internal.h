@@ -8,11 +8,12 @@
 // Whether the sleeper listens is a flag of the user of this class, which a ringer takes back before it rings:
 //
 //   sleeper                                   ringer
-//     listening = true          (seq_cst)       make the work visible            (seq_cst)
-//     work there? take it back, do not sleep    listening? take it back, Ring()  (seq_cst)
+//     listening = true                          make the work visible
+//     HeavyFence()                              LightFence()
+//     work there? take it back, do not sleep    listening? take it back, Ring()
 //
-// All four are sequentially consistent, so one of the two sees the other: a sleeper that saw no work is rung.
-// A sleeper that finds its flag taken back knows that a ring came or is about to, and says Expect().
+// One of the two sees the other (asymmetric_fence_internal.h): a sleeper that saw no work is rung. A sleeper that
+// finds its flag taken back knows that a ring came or is about to, and says Expect().
 
 #include <cstdint>
 

@@ -30,9 +30,11 @@ class Finisher {
  public:
   explicit Finisher(const FinisherOptions& options) : options_(options) {}
 
+  FirstLines Look() const { return FirstLines(options_.max_frame); }
+
   // Whether any packet of a burst needs Finish.
   bool AnyOdd(const FirstLines& burst) const {
-    return burst.any_request() || !burst.lengths_within(options_.max_frame) ||
+    return burst.any_request() || burst.any_outside() ||
            (burst.any_fragments() && !options_.carries_fragments);
   }
 

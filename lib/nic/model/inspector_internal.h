@@ -29,10 +29,10 @@ class Inspector {
   // Whether every arrival needs Inspect, whatever the tables say.
   bool looks() const { return options_.strip_vlan || options_.verify_checksums; }
 
+  FirstLines Look() const { return FirstLines(options_.max_frame); }
+
   // Whether any of a burst does: it is too short or too long, or came unfinished over a wire in memory.
-  bool AnyOdd(const FirstLines& burst) const {
-    return burst.any_request() || !burst.lengths_within(options_.max_frame);
-  }
+  bool AnyOdd(const FirstLines& burst) const { return burst.any_request() || burst.any_outside(); }
 
   // After Packet::Arrive. Where it goes, or why it ends here.
   std::optional<DropReason> Inspect(Packet& packet, const SteeringTable& table, QueueId& queue) const;

@@ -11,9 +11,8 @@
 // Owns what is in it. Each side keeps a copy of the other's number and looks again only when that says empty
 // or full, so that in full flow the two meet once in many bursts.
 //
-// Memory order: the sender releases the slots by tail, the receiver returns them by head. Publishing is
-//   sequentially consistent, for the sender's next step is to ask whether the receiver sleeps
-//   (doorbell_internal.h).
+// Memory order: the sender releases the slots by tail, the receiver returns them by head. A light fence follows
+//   the sender's release, for its next step is to ask whether the receiver sleeps (doorbell_internal.h).
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/asymmetric_fence_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/packet/packet.h"
 #include "sluice/packet/packet_pool.h"
@@ -55,7 +55,10 @@ class PacketRing {
     slots_[staged_++ & mask_] = packet;
     return true;
   }
-  void Publish() { tail_.store(staged_, std::memory_order_seq_cst); }
+  void Publish() {
+    tail_.store(staged_, std::memory_order_release);
+    LightFence();
+  }
 
   // Receiver.
   // ---------------------------------------------------------------------------------------------------
@@ -78,9 +81,9 @@ class PacketRing {
     head_.store(head_.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }
 
-  // Whether nothing waits, after the receiver said that it is going to sleep.
+  // Whether nothing waits, after the receiver said that it is going to sleep, and a heavy fence.
   bool EmptyBeforeSleep() const {
-    return tail_.load(std::memory_order_seq_cst) == head_.load(std::memory_order_relaxed);
+    return tail_.load(std::memory_order_acquire) == head_.load(std::memory_order_relaxed);
   }
 
   // Frees what is in it, with neither side at work; returns how many.

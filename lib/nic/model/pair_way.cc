@@ -36,9 +36,8 @@ void PairWay::OpenSender(uint16_t lanes, uint32_t ring) {
   FreePassed();
   if (sending_->lanes.size() == lanes && sending_->lanes[0]->capacity() == ring) return;
   auto* const fresh = new LaneSet(lanes, ring);
-  // Last of all: who sees the new set knows that nothing will be added to the old one. Sequentially
-  // consistent as Push is, for the receiver's last look before it sleeps is at this.
-  sending_->next.store(fresh, std::memory_order_seq_cst);
+  // Last of all: who sees the new set knows that nothing will be added to the old one.
+  sending_->next.store(fresh, std::memory_order_release);
   sending_ = fresh;
 }
 
@@ -77,10 +76,11 @@ size_t PairWay::ReceiveFromNext(Burst& burst) {
 }
 
 bool PairWay::Arm() {
-  receiver_sleeps_.store(true, std::memory_order_seq_cst);
+  receiver_sleeps_.store(true, std::memory_order_relaxed);
   listening_ = true;
+  HeavyFence();
   const LaneSet* const set = receiving_.load(std::memory_order_relaxed);
-  if (set->EmptyBeforeSleep() && set->next.load(std::memory_order_seq_cst) == nullptr) return true;
+  if (set->EmptyBeforeSleep() && set->next.load(std::memory_order_acquire) == nullptr) return true;
   StopListening();
   return false;
 }

@@ -39,7 +39,7 @@ class PairWay {
       return 0;
     const size_t taken = sending_->lanes[lane]->Push(burst.begin(), burst.size());
     burst.DropFront(taken);
-    if (receiver_sleeps_.load(std::memory_order_seq_cst)) [[unlikely]]
+    if (receiver_sleeps_.load(std::memory_order_relaxed)) [[unlikely]]
       Wake();
     return taken;
   }

@@ -63,8 +63,7 @@ bool ModelReceiver::SteerFront(Nanoseconds stamp) {
 
 void ModelReceiver::Publish(uint64_t touched) {
   for (uint64_t left = touched; left != 0; left &= left - 1) queues_[std::countr_zero(left)]->Publish();
-  // Sequentially consistent, after the rings: see doorbell_internal.h.
-  const uint64_t asleep = sleepers_.load(std::memory_order_seq_cst) & touched;
+  const uint64_t asleep = sleepers_.load(std::memory_order_relaxed) & touched;
   if (asleep != 0) [[unlikely]]
     Wake(asleep);
 }
@@ -78,7 +77,8 @@ void ModelReceiver::Wake(uint64_t queues) {
 
 bool ModelReceiver::Sleep(uint64_t bit, const PacketRing& ring) {
   if (!wire_.traits().sleeps) return false;
-  sleepers_.fetch_or(bit, std::memory_order_seq_cst);
+  sleepers_.fetch_or(bit, std::memory_order_relaxed);
+  HeavyFence();
   if (!ring.EmptyBeforeSleep() || !TakePump()) return false;
   // Arrivals that wait for room on another ring come on when its poller makes room, and wake this queue then.
   const bool armed = !arrivals_.empty() || wire_.Arm();

@@ -29,10 +29,11 @@ size_t ModelRxQueue::ReceiveDirect(Burst& burst) {
 
   // 2. One pass over the first lines: all that has to be done for most packets.
   const PortId port = receiver_.port();
-  FirstLines lines;
+  const QueueId id = id_;
+  FirstLines lines = receiver_.inspector().Look();
   for (size_t i = 0; i < arrived; ++i) {
     lines.Add(*packets[i]);
-    packets[i]->Arrive(port, id_);
+    packets[i]->Arrive(port, id);
   }
   if (!receiver_.idle() || receiver_.inspector().AnyOdd(lines)) [[unlikely]] {
     const size_t kept = receiver_.InspectAll(packets, arrived, drops_);

@@ -17,7 +17,7 @@ uint64_t BytesOf(const Burst& burst) {
 size_t ModelTxQueue::Send(Burst& burst) {
   // 1. One pass over the first lines, while the packets are still ours.
   const size_t offered = burst.size();
-  FirstLines lines;
+  FirstLines lines = finisher_->Look();
   for (const Packet* packet : burst) lines.Add(*packet);
   if (finisher_->AnyOdd(lines) || cutting_) [[unlikely]]
     return SendOdd(burst);

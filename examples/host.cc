@@ -53,8 +53,10 @@ void WriteJson(const Engine& engine, const Options& options) {
 
 // A device that is gone takes its port with it; the rest goes on.
 void HandleEvents(Engine& engine) {
+  constexpr const char* kKinds[] = {"link up", "link down", "device gone", "queue error"};
   for (const PortEvent& happened : engine.TakeEvents()) {
-    std::fprintf(stderr, "port %d: %s\n", happened.port.value(), happened.event.detail.c_str());
+    std::fprintf(stderr, "port %d: %s %s\n", happened.port.value(),
+                 kKinds[static_cast<size_t>(happened.event.kind)], happened.event.detail.c_str());
     if (happened.event.kind == NicEvent::Kind::kRemoved) (void)engine.RemovePort(happened.port);
   }
 }

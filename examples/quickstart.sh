@@ -10,11 +10,16 @@
 #      └───────────────────────────────────────────────────────┘
 #
 # Shows ping, a file transfer compared by checksum, and iperf3 with TCP and UDP both ways; prints the host's tables, checks
-# that every packet is accounted for, and removes all that it made, also on Ctrl-C.
+# that what the guests' kernels miss is what the drop table tells of, and removes all that it made, also on Ctrl-C.
 #
 #   sh examples/quickstart.sh            SECONDS_EACH=5 for longer iperf3 runs (default 2)
 set -eu
 cd "$(dirname "$0")/.."
+if [ "$(id -u)" != 0 ]; then
+  echo "the quickstart needs root, to make network namespaces and AF_XDP sockets (CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF)
+and to install what is missing; run: sudo sh examples/quickstart.sh" >&2
+  exit 1
+fi
 seconds=${SECONDS_EACH:-2}
 tag=sluice-qs-$$
 work=$(mktemp -d)
@@ -28,7 +33,8 @@ fail() {
 }
 
 clean_up() {
-  trap - EXIT INT TERM
+  trap '' INT TERM HUP  # a second Ctrl-C must not leave half of it behind
+  trap - EXIT
   for pid in $host_pid $(cat "$work"/*.pid 2>/dev/null); do kill "$pid" 2>/dev/null || true; done
   [ -z "$host_pid" ] || wait "$host_pid" 2>/dev/null || true
   for name in guest1 guest2 outside host; do ip netns del "$tag-$name" 2>/dev/null || true; done
@@ -37,16 +43,13 @@ clean_up() {
 trap clean_up EXIT
 trap 'clean_up; exit 130' INT
 trap 'clean_up; exit 143' TERM
+trap 'clean_up; exit 129' HUP
 
 # 1. Install and build.
 sh cmake/install-packages.sh
 cmake --preset release -DSLUICE_BUILD_BENCHMARKS=OFF >"$work/build.log" || { cat "$work/build.log"; exit 1; }
 echo "building the library and the example host ..."
 cmake --build --preset release --target host >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
-if [ "$(id -u)" != 0 ]; then
-  fail "needs root from here on, to make network namespaces and AF_XDP sockets (CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF):
-run: sudo sh examples/quickstart.sh"
-fi
 
 # 2. Four namespaces and three cables. What a guest leaves to be finished by hardware (checksums, segmenting), AF_XDP does
 #    not tell of: off, as it would be for a card without offloads.
@@ -55,9 +58,14 @@ in_ns() {
   shift
   ip netns exec "$tag-$name" "$@"
 }
+without_ipv6() {
+  for scope in all default; do in_ns "$1" sh -c "echo 1 >/proc/sys/net/ipv6/conf/$scope/disable_ipv6" 2>/dev/null; done || true
+}
 add_guest() { # name, interface of the host, address
   ip netns add "$tag-$1"
   ip link add "$2" netns "$tag-host" type veth peer name eth0 netns "$tag-$1"
+  # Only what is sent here on purpose is sent, so that it can be counted.
+  without_ipv6 "$1"
   in_ns "$1" ip addr add "$3/24" dev eth0
   in_ns "$1" ip link set lo up
   in_ns "$1" ip link set eth0 up
@@ -67,7 +75,7 @@ add_guest() { # name, interface of the host, address
 say "making the namespaces $tag-host, -guest1, -guest2, -outside"
 ip netns add "$tag-host"
 in_ns host ip link set lo up
-in_ns host sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 || true
+without_ipv6 host
 add_guest guest1 guest1 10.77.0.1
 add_guest guest2 guest2 10.77.0.2
 add_guest outside uplink 10.77.0.3
@@ -144,17 +152,31 @@ for to in guest2:10.77.0.2 outside:10.77.0.3; do
   measure "UDP $to -> guest1" guest1 -c "$address" -u -b 100M -R
 done
 
-# 7. The books.
+# 7. The books: the kernel's at the guests' end of the cables, and the host's.
+guests_count() { # tx_packets or rx_packets
+  sum=0
+  for name in guest1 guest2 outside; do
+    sum=$((sum + $(in_ns "$name" cat "/sys/class/net/eth0/statistics/$1")))
+  done
+  echo $sum
+}
+sleep 1  # the last acknowledgments
+injected=$(guests_count tx_packets)
+delivered=$(guests_count rx_packets)
 kill -TERM "$host_pid"
 wait "$host_pid" || fail "the host ended with an error"
 host_pid=
 say "the host's tables"
 cat "$work/host.out"
-python3 - "$work/end.json" <<'PY' || fail "packets are missing without a counted drop"
+python3 - "$work/end.json" "$injected" "$delivered" <<'PY' || fail "packets are missing without a counted drop"
 import json, sys
-books = json.load(open(sys.argv[1]))["balance"]
-missing = books["received"] + books["copies"] - books["sent"] - books["held"]
-print("\nmissing %d = sum of the drop table %d" % (missing, books["dropped"]))
-sys.exit(missing != books["dropped"] or books["received"] == 0)
+told = json.load(open(sys.argv[1]))
+injected, delivered = map(int, sys.argv[2:])
+books = told["balance"]
+missing = injected + books["copies"] - delivered - books["held"]
+print("\nthe guests' kernels sent %d and received %d; the host made %d copies to flood" %
+      (injected, delivered, books["copies"]))
+print("missing %d = sum of the drop table %d" % (missing, told["all_drops"]))
+sys.exit(missing != told["all_drops"] or books["difference"] != 0 or books["received"] == 0)
 PY
 say "done: all of it worked"

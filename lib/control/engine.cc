@@ -33,6 +33,11 @@ uint64_t PacketsOf(const std::vector<QueueSnapshot>& queues) {
   return sum;
 }
 
+DropCounts Less(DropCounts whole, const DropCounts& part) {
+  for (size_t i = 0; i < kDropReasonCount; ++i) whole.by_reason[i] -= part.by_reason[i];
+  return whole;
+}
+
 }  // namespace
 
 // Beginning and end.
@@ -155,18 +160,20 @@ absl::Status Engine::RemovePort(PortId id) {
   return control.l2_switch->RemovePort(id);
 }
 
-// Keeps what the port did, frees what was on its way to it, and stops the device.
+// Keeps what the port did, frees what was on its way to it, and stops the device, which then counts what was in it.
 void Engine::Control::Retire(Port& port) {
   const PortSnapshot last = SnapshotOf(PortId{}, port);
   departed.received += PacketsOf(last.rx);
   departed.sent += PacketsOf(last.tx);
-  for (const QueueSnapshot& queue : last.tx) departed.send_drops += queue.stats.drops;
-  for (const QueueSnapshot& queue : last.rx) departed.receive_drops += queue.stats.drops;
+  DropCounts send_drops;
+  for (const QueueSnapshot& queue : last.tx) send_drops += queue.stats.drops;
   for (const std::unique_ptr<HandOver>& over : port.hand_overs) {
     dropped_between[DropReason::kPortRemoved] += over->ring.Clear() + over->taken.size();
     over->taken.Clear();
   }
   (void)port.nic->Stop();
+  departed.send_drops += send_drops;
+  departed.receive_drops += Less(port.nic->drops(), send_drops);
 }
 
 // Descriptors that wake.

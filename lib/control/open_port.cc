@@ -113,7 +113,7 @@ NicOr OpenXdp(Spec& spec) {
 }
 
 NicOr OpenCapture(Spec& spec) {
-  const CaptureNicOptions options{.name = absl::StrCat("pcap ", spec.name()),
+  const CaptureNicOptions options{.name = spec.name(),
                                   .read_path = spec.name(),
                                   .speed = spec.TakeNumber("speed", 0.0),
                                   .loops = spec.TakeNumber("loops", uint32_t{1}),
@@ -140,7 +140,9 @@ NicOr OpenModel(Spec& spec) {
   absl::StatusOr<std::unique_ptr<Wire>> wire = MakeWire(spec);
   if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
   if (!wire.ok()) return wire.status();
-  return ModelNic::Open({.name = absl::StrCat(spec.kind(), " ", spec.name())}, *std::move(wire));
+  // The Nic puts "model" before it.
+  const std::string name = spec.kind() == "model" ? spec.name() : absl::StrCat(spec.kind(), " ", spec.name());
+  return ModelNic::Open({.name = name}, *std::move(wire));
 }
 
 }  // namespace

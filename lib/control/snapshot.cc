@@ -22,4 +22,13 @@ Balance BalanceOf(const Snapshot& snapshot) {
   return balance;
 }
 
+DropCounts AllDrops(const Snapshot& snapshot) {
+  DropCounts drops = snapshot.l2_switch.drops;
+  drops += snapshot.departed.receive_drops;
+  drops += snapshot.departed.send_drops;
+  drops += snapshot.dropped_between;
+  for (const PortSnapshot& port : snapshot.ports) drops += port.nic_drops;
+  return drops;
+}
+
 }  // namespace sluice

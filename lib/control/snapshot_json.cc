@@ -85,7 +85,8 @@ json::object SwitchToJson(const SwitchStats& stats) {
           {"unknown", stats.unknown},
           {"multicast", stats.multicast},
           {"reserved", stats.reserved},
-          {"drops", DropsToJson(stats.drops)}};
+          {"drops", DropsToJson(stats.drops)},
+          {"retired_drops", DropsToJson(stats.retired_drops)}};
 }
 
 json::array AddressesToJson(const std::vector<LearnedAddress>& addresses) {
@@ -133,6 +134,8 @@ std::string ToJson(const Snapshot& snapshot) {
                               {"sent", snapshot.departed.sent},
                               {"receive_drops", DropsToJson(snapshot.departed.receive_drops)},
                               {"send_drops", DropsToJson(snapshot.departed.send_drops)}}},
+                            {"dropped_between", DropsToJson(snapshot.dropped_between)},
+                            {"all_drops", AllDrops(snapshot).total()},
                             {"balance", BalanceToJson(BalanceOf(snapshot))}};
   return json::serialize(out);
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sluice/control/snapshot.h"
@@ -56,6 +58,32 @@ void AppendWorkers(const Snapshot& snapshot, std::string& out) {
   }
 }
 
+std::string NameOf(const Snapshot& snapshot, PortId id) {
+  for (const PortSnapshot& port : snapshot.ports) {
+    if (port.id == id) return port.name;
+  }
+  return absl::StrCat(id.value());
+}
+
+// A table of thousands would push all else off the screen.
+void AppendAddresses(const Snapshot& snapshot, std::string& out) {
+  constexpr size_t kMost = 16;
+  const SwitchStats& stats = snapshot.l2_switch;
+  absl::StrAppendFormat(&out, "\n%-19s %5s %-20s %8s\n", "learned address", "vlan", "port", "seen");
+  for (size_t i = 0; i < std::min(kMost, snapshot.addresses.size()); ++i) {
+    const LearnedAddress& learned = snapshot.addresses[i];
+    absl::StrAppendFormat(&out, "%-19s %5d %-20.20s %6d s\n", learned.address.ToString(), learned.vlan,
+                          NameOf(snapshot, learned.port), absl::ToInt64Seconds(learned.age));
+  }
+  if (snapshot.addresses.size() > kMost) {
+    absl::StrAppendFormat(&out, "and %d more\n", snapshot.addresses.size() - kMost);
+  }
+  absl::StrAppendFormat(
+      &out, "learned %d, moved %d, evicted %d, expired %d, not learned %d; flooded: unknown %d, group %d\n",
+      stats.learned, stats.moved, stats.evicted, stats.expired, stats.learn_busy + stats.learn_full,
+      stats.unknown, stats.multicast);
+}
+
 // Where, why, how many, and what it means.
 void AppendDrops(absl::string_view where, const DropCounts& drops, std::string& out) {
   for (size_t i = 0; i < kDropReasonCount; ++i) {
@@ -74,7 +102,9 @@ void AppendAllDrops(const Snapshot& snapshot, std::string& out) {
   }
   AppendDrops("ports now gone, in", snapshot.departed.receive_drops, out);
   AppendDrops("ports now gone, out", snapshot.departed.send_drops, out);
+  AppendDrops("ports now gone, switch", snapshot.l2_switch.retired_drops, out);
   AppendDrops("between workers", snapshot.dropped_between, out);
+  absl::StrAppendFormat(&out, "%-22s %-20s %12d\n", "sum", "", AllDrops(snapshot).total());
 }
 
 }  // namespace
@@ -85,6 +115,7 @@ std::string ToText(const Snapshot& snapshot) {
   AppendQueues(snapshot, out);
   AppendModes(snapshot, out);
   AppendWorkers(snapshot, out);
+  AppendAddresses(snapshot, out);
   AppendAllDrops(snapshot, out);
   const Balance balance = BalanceOf(snapshot);
   absl::StrAppendFormat(&out, "\nreceived %d + copied %d = sent %d + held %d + dropped %d (difference %d)\n",

@@ -47,6 +47,7 @@ void AddCounters(const CounterSet<SwitchCounter, kSwitchCounterCount>& counters,
   const uint64_t stray = counters[SwitchCounter::kStray];
   stats.received += stray;
   stats.drops[DropReason::kPortRemoved] += stray;
+  stats.retired_drops[DropReason::kPortRemoved] += stray;
 }
 
 uint64_t RandomSeed() {
@@ -231,7 +232,8 @@ SwitchStats Switch::stats() const {
   const std::lock_guard lock(control_->mutex);
   SwitchStats stats{.received = control_->retired.received,
                     .sent = control_->retired.sent,
-                    .drops = control_->retired.drops};
+                    .drops = control_->retired.drops,
+                    .retired_drops = control_->retired.drops};
   for (const Port* port : control_->published->all) {
     const SwitchPortStats of_port = StatsOf(*port);
     stats.received += of_port.received;

@@ -23,6 +23,13 @@ TEST_CASE("ports that need no device open by their text") {
   }
 }
 
+TEST_CASE("a port is named after its kind and what it is on, once") {
+  const std::string capture = std::string(SLUICE_SOURCE_DIR) + "/tests/fuzz/corpus/capture_file/pcapng";
+  CHECK((*OpenPort("model:loop"))->name() == "model loop");
+  CHECK((*OpenPort("packet:lo"))->name() == "model packet lo");
+  CHECK((*OpenPort("pcap:" + capture))->name() == "capture " + capture);
+}
+
 TEST_CASE("a text that is no port is refused, naming the part and what could stand there") {
   struct Case {
     const char* text;

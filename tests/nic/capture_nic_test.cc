@@ -219,6 +219,23 @@ TEST_CASE("a paced capture on the real clock wakes a sleeper when a frame is due
   CHECK_FALSE(Readable(rx.fd()));
 }
 
+TEST_CASE("a file that is read flat out lets its reader sleep at its end, and while the pool is dry") {
+  Replay replay(Frames(100));
+  RxQueue& rx = replay.nic->rx(QueueId(0));
+  CHECK_FALSE(rx.Arm());
+  std::vector<Burst> hoard(8);
+  for (Burst& burst : hoard) replay.pool->Get(burst, 64);
+  CHECK(replay.Receive().empty());
+  REQUIRE(rx.Arm());
+  hoard.clear();
+  pollfd sleeper{rx.fd(), POLLIN, 0};
+  CHECK(poll(&sleeper, 1, 5000) == 1);
+
+  CHECK(replay.Receive().size() == 100);
+  CHECK(rx.Arm());
+  CHECK(poll(&sleeper, 1, 20) == 0);  // for good, and not until the next look at the pool
+}
+
 TEST_CASE("a file that is cut off gives its whole records, then says so") {
   const std::vector<Frame> frames = Frames(10);
   Replay replay(frames);

@@ -54,8 +54,8 @@ struct PoolSnapshot {
 struct DepartedPorts {
   uint64_t received = 0;
   uint64_t sent = 0;
-  DropCounts receive_drops;
-  DropCounts send_drops;  // those of packets that were handed to the port
+  DropCounts receive_drops;  // of the devices: on the way in, and of what was in them when they stopped
+  DropCounts send_drops;     // of their transmit queues before that
 };
 
 struct Snapshot {
@@ -81,7 +81,11 @@ struct Balance {
 };
 SLUICE_EXPORT Balance BalanceOf(const Snapshot& snapshot);
 
-// Tables of ports, queues, workers and drops, each line at most 110 columns; ends with a newline.
+// Every drop, those before a packet was received too: the sum of the text's drop table. What all devices were given by
+// their networks, and the copies, less what the networks were given by them, is what is held and these.
+SLUICE_EXPORT DropCounts AllDrops(const Snapshot& snapshot);
+
+// Tables of ports, queues, modes, workers, learned addresses (the first 16) and drops; ends with a newline.
 SLUICE_EXPORT std::string ToText(const Snapshot& snapshot);
 
 // One JSON object (RFC 8259) on one line. Numbers beyond 2^53 are rounded by some readers.

@@ -96,7 +96,8 @@ struct SwitchStats {
   uint64_t received = 0;
   uint64_t sent = 0;
   uint64_t held = 0;
-  DropCounts drops;         // sums over all ports that there ever were
+  DropCounts drops;          // sums over all ports that there ever were
+  DropCounts retired_drops;  // of those, what no port that is there now tells of
   uint64_t copies = 0;      // made by flooding, beyond the original; also those for which there was no buffer
   uint64_t learned = 0;     // new addresses
   uint64_t moved = 0;       // addresses that came in on another port than before

@@ -21,7 +21,7 @@
 //   the Nic is opened, and goes on over Stop and Start. When it cannot be written any more (disk full) there is one
 //   kQueueError event; what was sent since the last Reclaim, and all that follows, is dropped as kDeviceError.
 // Threads: as nic.h. Cost: reads and writes files as it goes, so a call may wait for a disk. Sleeping: Arm and fd work
-//   when paced by the real clock.
+//   unless paced by a clock of the caller's; a file that is read flat out lets nobody sleep before its end.
 
 #include <cstdint>
 #include <memory>

@@ -14,11 +14,13 @@ namespace {
 
 constexpr uint32_t kShortest = 14;  // an Ethernet header
 constexpr uint32_t kLongest = 65535;
+// How soon a pool that was dry is asked again: nobody tells when a buffer comes home.
+constexpr Nanoseconds kAskPoolAgain = 1'000'000;
 
 // The kernel can wake a sleeper only by its own clock.
 UniqueFd TimerFor(const CaptureNicOptions& options) {
-  const bool real = options.clock == nullptr && options.speed != 0;
-  return UniqueFd(real ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC) : -1);
+  const bool made_up = options.clock != nullptr && options.speed != 0;
+  return UniqueFd(made_up ? -1 : timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
 }
 
 }  // namespace
@@ -49,6 +51,7 @@ size_t CaptureRxQueue::Receive(Burst& burst) {
     uint64_t rings = 0;
     if (read(timer_.get(), &rings, sizeof(rings)) > 0) wakeups_.Add();
   }
+  dry_ = false;
   if (!Fetch()) return 0;
   const Nanoseconds now = Now();  // after the first Fetch, which starts the pace
   size_t got = 0;
@@ -59,7 +62,8 @@ size_t CaptureRxQueue::Receive(Burst& burst) {
       continue;
     }
     PacketPtr packet = MakePacket();
-    if (packet == nullptr) break;  // the pool is dry: the record waits
+    dry_ = packet == nullptr;
+    if (dry_) break;  // the record waits
     packets_.Add();
     bytes_.Add(packet->length());
     burst.Push(std::move(packet));
@@ -139,11 +143,11 @@ PacketPtr CaptureRxQueue::MakePacket() const {
 }
 
 bool CaptureRxQueue::Arm() {
-  if (Fetch() && (!sleeps() || IsDue(Now()))) return false;
-  armed_ = true;
-  if (!fetched_) return true;  // nothing comes any more
+  if (!Fetch()) return true;  // nothing comes any more
   const Nanoseconds now = Now();
-  const Nanoseconds wait = std::max<Nanoseconds>(due_ - std::min(due_, now), 1);
+  if (!sleeps() || (IsDue(now) && !dry_)) return false;
+  armed_ = true;
+  const Nanoseconds wait = IsDue(now) ? kAskPoolAgain : due_ - now;
   itimerspec when{};
   when.it_value.tv_sec = static_cast<time_t>(wait / 1'000'000'000);
   when.it_value.tv_nsec = static_cast<long>(wait % 1'000'000'000);

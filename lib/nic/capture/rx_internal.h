@@ -51,6 +51,7 @@ class CaptureRxQueue final : public RxQueue {
   std::unique_ptr<CaptureReader> reader_;  // null when stopped
   CaptureRecord record_;
   bool fetched_ = false;  // record_ waits to be received
+  bool dry_ = false;      // for a buffer: the pool had none at the last Receive
   std::atomic<bool> ended_{false};
 
   uint32_t pass_ = 0;        // through the file, from 0

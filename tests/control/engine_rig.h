@@ -100,6 +100,11 @@ inline Bytes FrameBetween(uint8_t from, uint8_t to, const std::string& payload =
   return UdpFrame({.source_mac = MacOfGuest(from), .destination_mac = MacOfGuest(to), .payload = payload});
 }
 
+// Of one of many flows, which RSS spreads.
+inline Bytes FlowBetween(uint8_t from, uint8_t to, uint16_t flow) {
+  return UdpFrame({.source_mac = MacOfGuest(from), .destination_mac = MacOfGuest(to), .source_port = flow});
+}
+
 }  // namespace sluice::testing
 
 #endif  // SLUICE_TESTS_CONTROL_ENGINE_RIG_H_

@@ -43,8 +43,7 @@ TEST_CASE("with one transmit queue for many workers, packets are handed over") {
   EngineRig rig(3);
   Guest one = rig.Add("one", {}, {.rx_queues = 3}), two = rig.Add("two", {.max_tx_queues = 1});
   for (uint16_t port = 0; port < 300; ++port) {  // many flows, so that every receive queue gets some
-    one.Send(*rig.pool,
-             UdpFrame({.source_mac = MacOfGuest(1), .destination_mac = MacOfGuest(2), .source_port = port}));
+    one.Send(*rig.pool, FlowBetween(1, 2, port));
     if (port % 50 == 0) rig.Settle();
   }
   rig.Settle();

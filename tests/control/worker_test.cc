@@ -27,12 +27,32 @@ TEST_CASE("no wake-up is lost, whenever the packet comes") {
   const WorkerMode mode = GENERATE(WorkerMode::kInterrupt, WorkerMode::kAdaptive);
   EngineRig rig(2, {.mode = mode, .idle_before_sleep = absl::Microseconds(5)});
   Guest one = rig.Add("one"), two = rig.Add("two", {.max_tx_queues = 1});
-  RunningWorkers running(*rig.engine);  // they sleep a minute at a time: a lost wake-up fails the test
-  for (int i = 0; i < 2000; ++i) {
-    one.Send(*rig.pool, FrameBetween(1, 2));
-    REQUIRE(ReceivesOne(two));
-    for (int pause = 0; pause < i % 97; ++pause) std::this_thread::yield();  // towards the edge of sleep
+  {
+    RunningWorkers running(*rig.engine);  // they sleep a minute at a time: a lost wake-up fails the test
+    for (uint16_t i = 0; i < 2000; ++i) {
+      one.Send(*rig.pool, FlowBetween(1, 2, i));
+      REQUIRE(ReceivesOne(two));
+      for (int pause = 0; pause < i % 97; ++pause) std::this_thread::yield();  // towards the edge of sleep
+    }
   }
+  // Both received some, and the one without the transmit queue had to wake the other.
+  CHECK(rig.engine->worker(WorkerId{0}).stats().packets > 100);
+  CHECK(rig.engine->worker(WorkerId{1}).stats().handed_over > 100);
+}
+
+TEST_CASE("a sleeping worker is woken for what another hands over to it") {
+  EngineRig rig(2);
+  Guest two = rig.Add("two", {.max_tx_queues = 1}), one = rig.Add("one", {.max_rx_queues = 1});
+  Worker& sender = rig.engine->worker(WorkerId{0});
+  Worker& receiver = rig.engine->worker(WorkerId{1});
+  while (!sender.PrepareToSleep()) sender.PollOnce();
+  one.Send(*rig.pool, FrameBetween(1, 2));
+  CHECK_FALSE(Readable(sender.fd()));
+  REQUIRE(receiver.PollOnce() == 1);
+  CHECK(Readable(sender.fd()));
+  CHECK_FALSE(sender.PrepareToSleep());
+  sender.PollOnce();
+  CHECK(two.Receive().size() == 1);
 }
 
 TEST_CASE("an idle worker that may sleep makes few polls, and is still there for a packet") {

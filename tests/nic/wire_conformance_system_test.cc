@@ -17,11 +17,10 @@ namespace {
 using testing::CheckConformance;
 using testing::CheckLifecycle;
 using testing::CheckSteering;
+using testing::kSlowRestarts;
 using testing::Namespace;
 using testing::Rig;
 using testing::VethPair;
-
-constexpr int kFewRestarts = 30;  // the kernel waits for a grace period at the end of every packet socket
 
 std::unique_ptr<Nic> NicOn(absl::StatusOr<std::unique_ptr<Wire>> wire) {
   if (!wire.ok()) throw std::runtime_error(wire.status().ToString());
@@ -63,11 +62,11 @@ TEST_CASE("a model NIC on a packet socket wire keeps the promises of a Nic", "[c
                     .max_frame = 1514,
                     .back_pressure = false,    // veth drops what its peer has no room for
                     .counts_oversize = false,  // the interface's MTU is the limit, not the wire's
-                    .restarts = kFewRestarts});
+                    .restarts = kSlowRestarts});
 }
 
 TEST_CASE("a model NIC on a TAP wire keeps the promises of a Nic that need no peer", "[conformance]") {
-  CheckLifecycle({.open = TapRig, .restarts = kFewRestarts});
+  CheckLifecycle({.open = TapRig, .restarts = kSlowRestarts});
   CheckSteering({.open = TapRig});
 }
 

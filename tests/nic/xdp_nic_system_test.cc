@@ -143,7 +143,7 @@ TEST_CASE("an AF_XDP port keeps the promises of a Nic", "[xdp][conformance]") {
   testing::CheckConformance({
       .open = [&] { return PairOfPorts(bench.where, Want::kRequire); },
       .back_pressure = false,  // veth drops what finds no buffer at the far end
-      .restarts = 50,          // 50 ms each: the kernel waits out its readers
+      .restarts = testing::kSlowRestarts,
   });
 }
 
@@ -256,6 +256,18 @@ TEST_CASE("the interface of the default route is refused unless that is allowed"
   CHECK(RefusalOf(OpenXdpNic({.interface = "left"}).status()).capability == "allow_default_route");
   CHECK(OpenXdpNic({.interface = "right"}).ok());
   CHECK(OpenXdpNic({.interface = "left", .allow_default_route = true}).ok());
+}
+
+TEST_CASE("a default route is seen in every form: of IPv6, and of several hops", "[xdp]") {
+  const std::string route = GENERATE(as<std::string>(), "ip -6 route add default dev left",
+                                     "ip route add default nexthop via 10.0.0.2 nexthop via 10.0.1.2");
+  Bench bench;
+  VethPair cable(bench.where, "left", bench.where, "right",
+                 {.address_a = "10.0.0.1/24", .address_b = "10.0.1.1/24"});
+  bench.where.MustRun("echo 0 > /proc/sys/net/ipv6/conf/left/disable_ipv6");
+  bench.where.MustRun(route);
+  INFO(route);
+  CHECK(RefusalOf(OpenXdpNic({.interface = "left"}).status()).capability == "allow_default_route");
 }
 
 TEST_CASE("an MTU beyond a buffer is refused with the numbers, and fits a larger buffer", "[xdp]") {

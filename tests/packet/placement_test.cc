@@ -229,6 +229,17 @@ TEST_CASE("maps and policies out of range are refused by the placement") {
   CHECK_FALSE(refused(std::vector<NodeId>(64, kNode0), {{kNode0, kAll}}));
 }
 
+TEST_CASE("on a machine of one node every policy gives the same, so that none has anything to decide") {
+  const Machine machine{"", OneNode(), {kNode0}, {{kNode0, 1}, {kNode0, 1}}};
+  const PlacementMap map = machine.Map();
+  ForEachCase(machine, [&](const PlacementRequest& request, uint64_t with_buffers) {
+    const auto choice = map.Choose({}, request, with_buffers);
+    for (const PlacementPolicy& policy : Policies())
+      REQUIRE(map.Choose(policy, request, with_buffers) == choice);
+    REQUIRE_FALSE((choice.has_value() && choice->spilled));
+  });
+}
+
 // With real pools.
 // ------------------------------------------------------------------------------------------------------
 

@@ -548,6 +548,25 @@ TEST_CASE("an idle queue sleeps, and no frame is slept through", "[xdp]") {
   CHECK(queue.stats().wakeups > 0);
 }
 
+TEST_CASE("a burst costs one doorbell, and polls with nothing to send cost none", "[xdp]") {
+  TwoPorts ports;
+  ports.Start();
+  const uint64_t before = ports.left->counters().doorbells;
+  for (int i = 0; i < 100; ++i) {
+    Burst none;
+    ports.left->rx(QueueId(kFirst)).Receive(none);
+    ports.left->tx(QueueId(kFirst)).Reclaim();
+  }
+  CHECK(ports.left->counters().doorbells == before);
+
+  Burst burst;
+  for (uint8_t i = 0; i < 32; ++i) burst.Push(MakePacket(*ports.pool, NumberedFrame(64, i)));
+  CHECK(ports.left->tx(QueueId(kFirst)).Send(burst) == 32);
+  CHECK(ports.left->counters().doorbells == before + 1);
+  CHECK(ports.Collect(32).size() == 32);
+  CHECK(ports.right->counters().doorbells == 0);
+}
+
 TEST_CASE("what nobody polls in time is counted, and received plus dropped is what was sent", "[xdp]") {
   TwoPorts ports;
   ports.Start();

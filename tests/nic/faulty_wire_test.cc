@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "sluice/nic/model_nic.h"
 #include "sluice/nic/pair_wire.h"
 #include "tests/support/seed.h"
 
@@ -128,6 +129,21 @@ TEST_CASE("the link is down at the times that were given, takes nothing then, an
   cable.clock.Advance(absl::Nanoseconds(1000));
   CHECK(cable.Send(5, 1) == 1);
   CHECK(cable.Receive() == Numbers{5});
+}
+
+TEST_CASE("why the link is down, where the wire knows, is told with the model NIC's event") {
+  ManualClock clock;
+  auto pool = std::move(PacketPool::Create({.packets = kPackets, .huge_pages = HugePages::kOff})).value();
+  const FaultyWireOptions script = {.outages = {{.from = 1000, .to = 2000}}, .clock = &clock};
+  auto nic = std::move(ModelNic::Open({}, MakeFaultyWire(MakeLoopWire(), script))).value();
+  REQUIRE(nic->Start({.pool = pool.get()}) == absl::OkStatus());
+  const auto told = [&nic] {
+    const std::vector<NicEvent> events = nic->TakeEvents();
+    return events.size() == 1 ? events[0].detail : "";
+  };
+  CHECK(told() == "the peer is there");
+  clock.Advance(absl::Nanoseconds(1000));
+  CHECK(told() == "a scripted outage");
 }
 
 TEST_CASE("what is held when the wire is closed is counted as stopped") {

@@ -45,6 +45,9 @@ class FaultyWireCore final : public FaultyWire {
   int fd() const override { return inner_->fd(); }
 
   LinkState link() const override { return Outage(clock_.Now()) ? LinkState::kDown : inner_->link(); }
+  std::string link_detail() const override {
+    return Outage(clock_.Now()) ? "a scripted outage" : inner_->link_detail();
+  }
   DropCounts drops() const override;
   int service_fd() const override { return inner_->service_fd(); }
   void Service() override { inner_->Service(); }

@@ -92,9 +92,10 @@ std::vector<NicEvent> ModelNicCore::TakeEvents() {
   if (running()) wire_->Service();
   const LinkState now = link();
   if (std::exchange(told_, now) == now) return {};
-  if (now == LinkState::kUp)
-    return {{.kind = NicEvent::Kind::kLinkUp, .queue = {}, .detail = "peer is there"}};
-  return {{.kind = NicEvent::Kind::kLinkDown, .queue = {}, .detail = "peer is gone"}};
+  const bool up = now == LinkState::kUp;
+  std::string detail = wire_->link_detail();
+  if (detail.empty()) detail = up ? "the peer is there" : "the peer is gone";
+  return {{.kind = up ? NicEvent::Kind::kLinkUp : NicEvent::Kind::kLinkDown, .queue = {}, .detail = detail}};
 }
 
 }  // namespace sluice

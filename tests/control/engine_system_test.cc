@@ -2,6 +2,7 @@
 // An engine between kernels: guests are network namespaces behind veth pairs.
 #include <time.h>
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -78,7 +79,7 @@ class KernelRig {
 
   Namespace where_ = Namespace::Make("host");
   NamespaceScope inside_{where_};
-  std::vector<Namespace> guests_;
+  std::deque<Namespace> guests_;  // cables point at them
   std::vector<std::unique_ptr<VethPair>> cables_;
   std::unique_ptr<PacketPool> pool_ =
       PacketPool::Create({.packets = 16384, .huge_pages = HugePages::kOff}).value();

@@ -140,7 +140,6 @@ std::optional<PlacementChoice> PlacementMap::Choose(const PlacementPolicy& polic
                                                     const PlacementRequest& request,
                                                     uint64_t with_buffers) const {
   const uint64_t nics = request.nics & Mask(registered_.size());
-  if (one_place_) return FirstNic(nics & with_pool_0_, with_buffers);
   const Kind kind = KindFor(policy, request.bytes);
   const uint8_t* const from_application = DistancesFrom(request.application);
   Best preferred;  // of all pairs
@@ -161,11 +160,6 @@ std::optional<PlacementChoice> PlacementMap::Choose(const PlacementPolicy& polic
   return PlacementChoice{best.pool, best.nic, best.pool != preferred.pool || best.nic != preferred.nic};
 }
 
-std::optional<PlacementChoice> PlacementMap::FirstNic(uint64_t nics, uint64_t with_buffers) {
-  if (nics == 0 || (with_buffers & 1) == 0) return std::nullopt;
-  return PlacementChoice{0, static_cast<size_t>(std::countr_zero(nics)), false};
-}
-
 absl::StatusOr<std::unique_ptr<TransmitPools>> TransmitPools::Create(PlacementMap map,
                                                                      std::vector<PacketPool*> pools,
                                                                      const PlacementPolicy& policy) {
@@ -180,8 +174,17 @@ absl::StatusOr<std::unique_ptr<TransmitPools>> TransmitPools::Create(PlacementMa
 TransmitPools::TransmitPools(PlacementMap map, std::vector<PacketPool*> pools, const PlacementPolicy& policy)
     : map_(std::move(map)), pools_(std::move(pools)), policy_(Pack(policy)) {}
 
-// A pool is known to be dry only once it was asked: counting its free packets would cost more than asking.
 size_t TransmitPools::Get(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
+  if (const uint64_t nics = map_.AlikeAmong(request.nics); nics != 0) [[likely]] {
+    nic = static_cast<size_t>(std::countr_zero(nics));
+    if (const size_t got = pools_[0]->Get(burst, n); got > 0) [[likely]]
+      return got;
+  }
+  return GetChosen(burst, n, request, nic);
+}
+
+// A pool is known to be dry only once it was asked: counting its free packets would cost more than asking.
+size_t TransmitPools::GetChosen(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
   const PlacementPolicy policy = this->policy();
   uint64_t with_buffers = Mask(pools_.size());
   while (const auto choice = map_.Choose(policy, request, with_buffers)) {

@@ -85,12 +85,15 @@ class SLUICE_EXPORT PlacementMap {
   std::optional<PlacementChoice> Choose(const PlacementPolicy& policy, const PlacementRequest& request,
                                         uint64_t with_buffers) const;
 
+  // Of `nics`, those that can send from the one pool where all lie in one place, and any choice is as good as
+  // another; none where there is something to choose.
+  uint64_t AlikeAmong(uint64_t nics) const { return one_place_ ? nics & with_pool_0_ : 0; }
+
   size_t pools() const { return pools_; }
 
  private:
   PlacementMap(const Topology& topology, const std::vector<NodeId>& pool_nodes, const std::vector<Nic>& nics);
   const uint8_t* DistancesFrom(NodeId node) const;
-  static std::optional<PlacementChoice> FirstNic(uint64_t nics, uint64_t with_buffers);
 
   size_t pools_;
   bool one_place_;                    // one pool, and all NICs on one node: the policy has nothing to decide
@@ -131,6 +134,7 @@ class SLUICE_EXPORT TransmitPools {
 
  private:
   TransmitPools(PlacementMap map, std::vector<PacketPool*> pools, const PlacementPolicy& policy);
+  size_t GetChosen(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic);
 
   const PlacementMap map_;
   const std::vector<PacketPool*> pools_;

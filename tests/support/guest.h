@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_TESTS_SUPPORT_GUEST_H_
+#define SLUICE_TESTS_SUPPORT_GUEST_H_
+
+// A virtual machine with a Linux of its own, for system tests that need a guest, or a kernel other than this one's.
+// tests/vm/build_guest.sh makes it, and says what is in it.
+//
+//   Guest guest({.devices = "-netdev tap,id=n0,ifname=tap0,script=no,downscript=no "
+//                           "-device virtio-net-pci,netdev=n0,romfile=",
+//                .where = &host});
+//   guest.MustRun("ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up");
+//   CHECK(guest.Run("ping -c 1 10.0.0.1").ok());
+//
+// Takes some three seconds to start, and is gone with the object, or with the test, however that ends. One thread at a
+// time.
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "tests/support/netns.h"
+#include "tests/support/process.h"
+#include "tests/support/wire_ends.h"
+
+namespace sluice::testing {
+
+struct GuestOptions {
+  std::string devices = {};          // words of QEMU's command line that give the guest its network
+  const Namespace* where = nullptr;  // QEMU's network namespace; null = that of the calling thread
+};
+
+class Guest {
+ public:
+  // Returns when the guest is ready: drivers loaded, interfaces down. Skips the test where there is no guest or no
+  // QEMU; throws with what both said when it does not start.
+  explicit Guest(const GuestOptions& options);
+  ~Guest();
+  Guest(const Guest&) = delete;
+  Guest& operator=(const Guest&) = delete;
+
+  // Runs a shell command, of one line, in the guest. What it leaves running in the background must write elsewhere:
+  // "stream sink 5000 >/dev/null 2>&1 &". Throws when no answer comes in time: the guest's state is then unknown.
+  CommandResult Run(const std::string& command, absl::Duration timeout = absl::Seconds(20));
+  // The same, but throws with the output when it fails.
+  std::string MustRun(const std::string& command);
+
+  // Path of the program `stream` (tests/vm/stream.cc), which the guest has too.
+  static std::string StreamProgram();
+
+ private:
+  void Connect();
+  void Say(const std::string& line);
+  std::string Hear(size_t bytes, absl::Time deadline);  // at most; at least one
+  [[noreturn]] void GiveUp(const std::string& why) const;
+
+  TempFolder folder_;
+  const int listener_;
+  Process qemu_;
+  int line_ = -1;
+};
+
+}  // namespace sluice::testing
+
+#endif  // SLUICE_TESTS_SUPPORT_GUEST_H_

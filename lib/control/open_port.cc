@@ -122,11 +122,19 @@ NicOr OpenCapture(Spec& spec) {
   return OpenCaptureNic(options);
 }
 
+absl::StatusOr<std::unique_ptr<Wire>> MakeTap(Spec& spec) {
+  TapWireOptions options{.interface = spec.name(), .netns = spec.Take("netns", "")};
+  options.checksums = spec.TakeWant("checksums", options.checksums);
+  options.tso = spec.TakeWant("tso", options.tso);
+  options.uso = spec.TakeWant("uso", options.uso);
+  return MakeTapWire(options);
+}
+
 absl::StatusOr<std::unique_ptr<Wire>> MakeWire(Spec& spec) {
   if (spec.kind() == "packet") {
     return MakePacketSocketWire({.interface = spec.name(), .netns = spec.Take("netns", "")});
   }
-  if (spec.kind() == "tap") return MakeTapWire({.interface = spec.name(), .netns = spec.Take("netns", "")});
+  if (spec.kind() == "tap") return MakeTap(spec);
   if (spec.kind() == "shm") {
     const size_t role = spec.Choose("role", {"server", "client"}, 0);
     return MakeShmWire({.path = spec.name(), .role = role == 0 ? ShmRole::kServer : ShmRole::kClient});

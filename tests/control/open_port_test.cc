@@ -13,7 +13,8 @@ TEST_CASE("ports that need no device open by their text") {
   for (const std::string& text :
        {std::string("model:null"), std::string("model:loop"),
         std::string("shm:/tmp/sluice-test.sock,role=client"), std::string("tap:sluicetest0"),
-        std::string("packet:lo"), "pcap:" + capture + ",speed=2.5,loops=3"}) {
+        std::string("tap:sluicetest0,checksums=require,tso=off,uso=prefer"), std::string("packet:lo"),
+        "pcap:" + capture + ",speed=2.5,loops=3"}) {
     INFO(text);
     const absl::StatusOr<std::unique_ptr<Nic>> nic = OpenPort(text);
     INFO(nic.status());
@@ -39,7 +40,7 @@ TEST_CASE("a text that is no port is refused, naming the part and what could sta
        {Case{"", "\"\""}, Case{"eth0", "eth0"}, Case{"ftp:eth0", "ftp"}, Case{"xdp:", "xdp:"},
         Case{"xdp:eth0,zero-copy=maybe", "zero-copy=maybe"}, Case{"xdp:eth0,colour=red", "colour"},
         Case{"model:moon", "moon"}, Case{"shm:/tmp/x,role=king", "role=king"},
-        Case{"pcap:/tmp/x,loops=many", "loops=many"}}) {
+        Case{"tap:t0,tso=maybe", "tso=maybe"}, Case{"pcap:/tmp/x,loops=many", "loops=many"}}) {
     INFO(bad.text);
     const absl::Status status = OpenPort(bad.text).status();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/unique_fd_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/nic/tap_wire.h"
@@ -34,15 +35,19 @@ constexpr const char* kTapMac = "02:00:00:00:00:01";
 
 // A kernel at 10.0.0.1 behind tap0; we are 10.0.0.2.
 struct Kernel {
-  explicit Kernel(bool leave_checksums = true)
-      : ns(Namespace::Make("tap")),
-        end(MakeTapWire({.interface = "tap0", .netns = ns.path(), .leave_checksums = leave_checksums})) {
+  explicit Kernel(const TapWireOptions& options = {}, const testing::WireEndOptions& ours = {})
+      : ns(Namespace::Make("tap")), end(WireIn(ns, options), ours) {
     ns.MustRun(std::string("ip link set tap0 address ") + kTapMac);
     ns.MustRun("ip addr add 10.0.0.1/24 dev tap0; ip link set tap0 up");
     ns.MustRun("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev tap0");
     UntilUp(end);
   }
 
+  static absl::StatusOr<std::unique_ptr<Wire>> WireIn(const Namespace& where, TapWireOptions options) {
+    options.interface = "tap0";
+    options.netns = where.path();
+    return MakeTapWire(options);
+  }
   // A datagram from us to port 2000 there.
   static testing::FrameSpec ToKernel() {
     return {.source_mac = "02:00:00:00:00:02",
@@ -50,6 +55,13 @@ struct Kernel {
             .source = "10.0.0.2",
             .destination = "10.0.0.1",
             .destination_port = 2000};
+  }
+  // So many datagrams in one call, the bytes of all together 0, 1, ... 250, 0, ...
+  void SendUncut(int datagrams, int bytes) const {
+    ns.MustRun(absl::StrCat(
+        "python3 -c \"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+        "s.setsockopt(socket.IPPROTO_UDP, 103, ",  // UDP_SEGMENT
+        bytes, "); s.sendto(bytes(i % 251 for i in range(", datagrams * bytes, ")), ('10.0.0.2', 9))\""));
   }
   std::string Counter(const std::string& name) const {
     return ns.MustRun("nstat -az " + name + " | awk '/" + name + "/ {printf \"%s\", $2}'");
@@ -131,8 +143,9 @@ TEST_CASE("a checksum that the kernel leaves unfinished arrives as a request, wh
   CHECK(VerifyL4Checksum(*packet, LayerSet::kOuter) == ChecksumVerdict::kGood);
 }
 
-TEST_CASE("with leave_checksums off, the kernel finishes what it sends") {
-  Kernel kernel(/*leave_checksums=*/false);
+TEST_CASE("with checksums off, the kernel finishes what it sends, and is sent nothing unfinished") {
+  Kernel kernel({.checksums = Want::kOff});
+  CHECK_FALSE(kernel.end.wire().traits().carries_l4_checksum);
   kernel.ns.MustRun("bash -c 'echo finished > /dev/udp/10.0.0.2/9'");
   const PacketPtr packet = NextUdp(kernel.end);
   REQUIRE(packet != nullptr);
@@ -147,7 +160,7 @@ TEST_CASE("what a TAP wire cannot hand to the kernel is counted") {
   CHECK(kernel.end.SendOne(std::move(segments)));
   CHECK(kernel.end.Lost(DropReason::kUnsupportedOffload) == 1);
 
-  CHECK(kernel.end.SendOne(MakePacket(kernel.end.pool(), Bytes(1000), 10)));
+  CHECK(kernel.end.SendOne(MakePacket(kernel.end.pool(), Bytes(1000), 5)));
   CHECK(kernel.end.Lost(DropReason::kTooLong) == 1);
   CHECK(kernel.end.SendOne(MakePacket(kernel.end.pool(), Bytes(5))));
   CHECK(kernel.end.Lost(DropReason::kDeviceError) == 1);
@@ -169,6 +182,65 @@ TEST_CASE("a jumbo frame from the kernel arrives in fragments") {
   CHECK(BytesOf(*packet).back() == 0xa5);
   REQUIRE(Parse(*packet) == ParseVerdict::kOk);
   CHECK(VerifyL4Checksum(*packet, LayerSet::kOuter) == ChecksumVerdict::kGood);
+}
+
+TEST_CASE("datagrams that a kernel leaves to be cut arrive in one packet, in large buffers or small") {
+  const uint32_t buffer_size = GENERATE(256u, 2048u, 65536u);
+  Kernel kernel({.uso = Want::kRequire}, {.packets = 1024, .buffer_size = buffer_size});
+  kernel.SendUncut(46, 1400);
+  PacketPtr packet = NextUdp(kernel.end);
+  REQUIRE(packet != nullptr);
+  CHECK(packet->length() == 42 + 46 * 1400);
+  CHECK(packet->offload.segment);
+  CHECK(packet->offload.mss == 1400);
+  CHECK(packet->l4_checksum == ChecksumVerdict::kPartial);
+  Bytes expected(46 * 1400);
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = static_cast<uint8_t>(i % 251);
+  const Bytes frame = BytesOf(*packet);
+  CHECK((Bytes(frame.begin() + 42, frame.end()) == expected));
+  REQUIRE(FillL4Checksum(*packet, LayerSet::kOuter));
+  CHECK(VerifyL4Checksum(*packet, LayerSet::kOuter) == ChecksumVerdict::kGood);
+  packet.reset();
+  CHECK(kernel.end.out() == 0);
+}
+
+TEST_CASE("with uso off the kernel cuts datagrams itself") {
+  Kernel kernel({.uso = Want::kOff});
+  kernel.SendUncut(3, 1400);
+  for (int i = 0; i < 3; ++i) {
+    const PacketPtr packet = NextUdp(kernel.end);
+    REQUIRE(packet != nullptr);
+    CHECK(packet->length() == 42 + 1400);
+    CHECK_FALSE(packet->offload.segment);
+  }
+}
+
+TEST_CASE("a frame that the pool has no buffers for is counted, and leaves none behind") {
+  Kernel kernel({.uso = Want::kRequire}, {.packets = 16});
+  kernel.SendUncut(46, 1400);
+  kernel.SendUncut(2, 1400);
+  const PacketPtr packet = NextUdp(kernel.end);
+  REQUIRE(packet != nullptr);
+  CHECK(packet->length() == 42 + 2 * 1400);
+  CHECK(kernel.end.Lost(DropReason::kNoBuffer) == 1);
+  CHECK(kernel.end.out() == 2);
+}
+
+TEST_CASE("a TAP wire tells which offloads are in force, and refuses those that contradict") {
+  Kernel all({.uso = Want::kRequire});
+  for (const ModeInForce& mode : all.end.wire().modes()) CHECK(mode.active);
+  CHECK(all.end.wire().modes().size() == 3);
+  CHECK(all.end.wire().traits().carries_tso);
+  CHECK(all.end.wire().traits().uso_segments == 64);
+
+  Kernel none({.checksums = Want::kOff});
+  for (const ModeInForce& mode : none.end.wire().modes()) {
+    CHECK_FALSE(mode.active);
+    CHECK(mode.reason == (mode.wanted == Want::kOff ? "" : "checksums is off"));
+  }
+  CHECK_FALSE(none.end.wire().traits().carries_tso);
+  CHECK(MakeTapWire({.interface = "tap0", .checksums = Want::kOff, .tso = Want::kRequire}).status().code() ==
+        absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("the link of a TAP wire follows the interface, and a sleeper finds its rest when it is deleted") {

@@ -7,7 +7,7 @@
 //   xdp:IFNAME      AF_XDP on a kernel interface      native=, zero-copy=, busy-poll= (require, prefer or off),
 //                                                     allow-default-route=yes
 //   packet:IFNAME   AF_PACKET on a kernel interface   netns=FILE
-//   tap:IFNAME      a TAP interface of the kernel     netns=FILE
+//   tap:IFNAME      a TAP interface of the kernel     netns=FILE, checksums=, tso=, uso= (require, prefer or off)
 //   shm:PATH        shared memory to a process        role=server (or client)
 //   pcap:FILE       a capture file comes in           out=FILE, speed=N (0 = flat out), loops=N (0 = for ever)
 //   model:WIRE      a model NIC                       WIRE is null (makes and swallows frames) or loop

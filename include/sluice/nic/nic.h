@@ -26,23 +26,13 @@
 #include "sluice/base/ids.h"
 #include "sluice/flow/rule.h"
 #include "sluice/nic/link_state.h"
+#include "sluice/nic/mode.h"
 #include "sluice/nic/queue.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/packet_pool.h"
 #include "sluice/packet/rss.h"
 
 namespace sluice {
-
-// How much the caller wants an optional mode: without it, if it can be had, or fail when it cannot.
-enum class Want : uint8_t { kOff, kPrefer, kRequire };
-
-// A mode that was asked for, and what came of it.
-struct ModeInForce {
-  std::string name;  // "zero-copy", "busy-poll", "huge-pages"
-  Want wanted = Want::kOff;
-  bool active = false;
-  std::string reason;  // why it is not active, when it was wanted
-};
 
 // What the device can do by itself. Whatever is missing is done in software by the layer that needs it, or
 // refused with this name.

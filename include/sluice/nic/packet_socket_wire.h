@@ -10,6 +10,9 @@
 //     machine is not heard. A VLAN tag that the kernel took out is put back. A checksum that a local sender left
 //     unfinished arrives as a request to finish it (OffloadRequest::l4_checksum).
 //   send: one sendmmsg(2) a burst and lane; packets are free as soon as it returns.
+//   Frames go finished, and come no longer than max_frame: there is no virtio-net header before them (PACKET_VNET_HDR),
+//     for each slot of the ring would have to hold 64 KiB, and past the queueing discipline the kernel drops a frame that
+//     the interface does not cut itself. For big frames use a TAP wire.
 //   link: the interface's own. A deleted interface is a link that is down for good; open a new wire for a new one.
 //
 // Loss: a receive ring that nobody empties overflows in the kernel (kReceiveRingFull). Frames longer than max_frame are

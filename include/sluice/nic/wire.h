@@ -18,12 +18,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/base/export.h"
 #include "sluice/nic/link_state.h"
+#include "sluice/nic/mode.h"
 #include "sluice/packet/burst.h"
 #include "sluice/packet/packet_pool.h"
 
@@ -33,10 +35,12 @@ struct WireTraits {
   std::string name;               // "pair", "shm /run/x.sock", "tap0"
   uint32_t max_frame = 65535;     // bytes, Ethernet header included
   bool carries_offloads = false;  // a frame may cross unfinished, with its OffloadRequest: memory to memory
-  bool carries_l4_checksum =
-      false;  // of the requests, l4_checksum alone may cross when carries_offloads is not set
-  bool carries_fragments = false;  // packets of several pieces may be sent as they are
-  bool sleeps = true;              // Arm and fd work
+  // Where carries_offloads is not set, of the requests these may cross, to a device that does them:
+  bool carries_l4_checksum = false;  // OffloadRequest::l4_checksum
+  bool carries_tso = false;          // with it `segment`, of TCP that is in no tunnel
+  uint16_t uso_segments = 0;         // with it `segment`, of UDP that is in no tunnel, into at most so many
+  bool carries_fragments = false;    // packets of several pieces may be sent as they are
+  bool sleeps = true;                // Arm and fd work
 };
 
 struct WireOptions {
@@ -49,7 +53,10 @@ class SLUICE_EXPORT Wire {
  public:
   virtual ~Wire() = default;
 
+  // Of a closed wire the least that it will have; Open may find that more can be carried.
   virtual const WireTraits& traits() const = 0;
+  // What was asked of the wire beyond frames, and what came of it at the last Open. Any thread.
+  virtual std::vector<ModeInForce> modes() const { return {}; }
 
   virtual absl::Status Open(const WireOptions& options) = 0;
   // Gives back every packet that this end still owns or has not received (kStopped), and every descriptor.

@@ -22,19 +22,24 @@ FaultCounts& operator+=(FaultCounts& sum, const FaultCounts& more) {
   return sum;
 }
 
+WireTraits Behind(const Wire& inner) {
+  WireTraits traits = inner.traits();
+  traits.name = absl::StrCat("faulty ", traits.name);
+  return traits;
+}
+
 class FaultyWireCore final : public FaultyWire {
  public:
   FaultyWireCore(std::unique_ptr<Wire> inner, const FaultyWireOptions& options)
       : inner_(std::move(inner)),
         options_(options),
         clock_(options.clock != nullptr ? *options.clock : Clock::Monotonic()),
-        traits_(inner_->traits()),
-        arrivals_(options.receive, options.seed) {
-    traits_.name = absl::StrCat("faulty ", traits_.name);
-  }
+        traits_(Behind(*inner_)),
+        arrivals_(options.receive, options.seed) {}
   ~FaultyWireCore() override { Close(); }
 
   const WireTraits& traits() const override { return traits_; }
+  std::vector<ModeInForce> modes() const override { return inner_->modes(); }
   absl::Status Open(const WireOptions& options) override;
   void Close() override;
 
@@ -73,6 +78,7 @@ class FaultyWireCore final : public FaultyWire {
 
 absl::Status FaultyWireCore::Open(const WireOptions& options) {
   if (absl::Status opened = inner_->Open(options); !opened.ok()) return opened;
+  traits_ = Behind(*inner_);
   ring_ = options.ring;
   pool_ = options.pool;
   const std::lock_guard lock(lanes_gate_);

@@ -33,6 +33,30 @@ std::optional<DropReason> Finisher::BeginCut(PacketPtr& packet, Segmenter& segme
   return segmenter.Begin(packet);
 }
 
+// To a device behind the wire, which cuts TCP and UDP in the frame itself and nothing in tunnels.
+bool Finisher::GoesUncut(const Packet& packet) const {
+  if (!options_.carries_tso && options_.uso_segments == 0) return false;
+  if (!packet.contiguous() && !options_.carries_fragments) return false;
+  Layers layers;
+  const absl::Span<const uint8_t> head(packet.data(), packet.head_length());
+  if (Parse(head, packet.length(), layers) != ParseVerdict::kOk) return false;
+  return layers.tunnel == TunnelType::kNone && DeviceCuts(packet, layers.outer);
+}
+
+bool Finisher::DeviceCuts(const Packet& packet, const LayerOffsets& at) const {
+  constexpr uint32_t kLongestDatagram = 0xffff;  // RFC 791, 3.1; a jumbogram (RFC 2675) is cut here
+  const uint16_t size = SegmentSize(packet.offload, at.l4_type);
+  const size_t tag = packet.offload.insert_vlan ? sizeof(VlanTag) : 0;
+  if (size == 0 || at.payload + size + tag > options_.max_frame) return false;
+  if (packet.length() - at.l3 > kLongestDatagram) return false;
+  if (at.l4_type == L4Type::kTcp) return options_.carries_tso;
+  if (at.l4_type != L4Type::kUdp) return false;
+  // The device fills the checksum of every segment: one that was left out would no longer be.
+  const bool sums =
+      packet.offload.l4_checksum || HeaderAt<UdpHeader>(packet.data(), at.l4)->checksum != Be16();
+  return sums && SegmentCount(packet.length() - at.payload, size) <= options_.uso_segments;
+}
+
 // The tag that is still to be put in counts; what is still to be segmented is measured when it is.
 std::optional<DropReason> Finisher::Measure(const Packet& packet) const {
   if (packet.length() < FirstLines::kShortest) return DropReason::kTooShort;
@@ -57,7 +81,9 @@ std::optional<DropReason> Finisher::Join(PacketPtr& packet) const {
 
 std::optional<DropReason> Finisher::FillChecksums(Packet& packet) const {
   OffloadRequest& request = packet.offload;
-  if (!request.l3_checksum && !request.l4_checksum && !request.outer_checksum) return std::nullopt;
+  // What the outer checksum covers has to be there first.
+  const bool fill_l4 = request.l4_checksum && (!options_.carries_l4_checksum || request.outer_checksum);
+  if (!request.l3_checksum && !fill_l4 && !request.outer_checksum) return std::nullopt;
   if (packet.borrows() && !packet.Own()) return DropReason::kTooLong;
   if (Parse(packet) != ParseVerdict::kOk) return DropReason::kUnsupportedOffload;
 
@@ -65,11 +91,10 @@ std::optional<DropReason> Finisher::FillChecksums(Packet& packet) const {
   if (request.l3_checksum && !FillIpv4Checksum(packet, LayerSet::kInnermost)) {
     return DropReason::kUnsupportedOffload;
   }
-  if (request.l4_checksum && !FillL4Checksum(packet, LayerSet::kInnermost)) {
-    return DropReason::kUnsupportedOffload;
-  }
+  if (fill_l4 && !FillL4Checksum(packet, LayerSet::kInnermost)) return DropReason::kUnsupportedOffload;
   if (request.outer_checksum) FillOuter(packet);
-  request.l3_checksum = request.l4_checksum = request.outer_checksum = false;
+  request.l3_checksum = request.outer_checksum = false;
+  if (fill_l4) request.l4_checksum = false;
   return std::nullopt;
 }
 

@@ -21,6 +21,9 @@ struct FinisherOptions {
   uint32_t max_frame = 0;
   bool carries_checksums = false;  // may cross unfinished
   bool carries_segmenting = false;
+  bool carries_l4_checksum = false;  // these three as in WireTraits
+  bool carries_tso = false;
+  uint16_t uso_segments = 0;
   bool carries_vlan = false;
   bool carries_fragments = false;
   PacketPool* pool = nullptr;  // for copies
@@ -43,15 +46,20 @@ class Finisher {
   std::optional<DropReason> Finish(PacketPtr& packet) const;
 
   // Whether a packet has to be cut into segments, of which each is then finished.
-  bool MustCut(const Packet& packet) const { return packet.offload.segment && !options_.carries_segmenting; }
+  bool MustCut(const Packet& packet) const {
+    return packet.offload.segment && !options_.carries_segmenting && !GoesUncut(packet);
+  }
   // Begins it; or says why it cannot be.
   std::optional<DropReason> BeginCut(PacketPtr& packet, Segmenter& segmenter) const;
 
   SegmentOptions segmenting() const {
-    return {.pool = options_.pool, .finish_checksums = !options_.carries_checksums};
+    return {.pool = options_.pool, .finish_checksums = !leaves_l4_checksum()};
   }
 
  private:
+  bool leaves_l4_checksum() const { return options_.carries_checksums || options_.carries_l4_checksum; }
+  bool GoesUncut(const Packet& packet) const;
+  bool DeviceCuts(const Packet& packet, const LayerOffsets& at) const;
   std::optional<DropReason> Measure(const Packet& packet) const;
   std::optional<DropReason> Join(PacketPtr& packet) const;
   std::optional<DropReason> FillChecksums(Packet& packet) const;

@@ -45,7 +45,7 @@ class ModelNicCore final : public ModelNic {
   absl::Status SetRss(const RssConfig& rss) override;
 
   LinkState link() const override { return wire_->link(); }
-  std::vector<ModeInForce> modes() const override { return {}; }
+  std::vector<ModeInForce> modes() const override { return wire_->modes(); }
   DropCounts drops() const override;
   int event_fd() const override { return running() ? wire_->service_fd() : -1; }
   std::vector<NicEvent> TakeEvents() override;

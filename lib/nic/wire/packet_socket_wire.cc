@@ -5,18 +5,14 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "nic/wire/gather_internal.h"
-#include "nic/wire/interface_link_internal.h"
-#include "nic/wire/netns_scope_internal.h"
+#include "nic/wire/interface_wire_internal.h"
 #include "nic/wire/packet_socket_ring_internal.h"
-#include "nic/wire/wire_options_internal.h"
 #include "sluice/base/status.h"
 
 namespace sluice {
@@ -100,73 +96,46 @@ bool SendSocket::DropFirst(Burst& burst, int error) {
   return true;
 }
 
-struct Session {
+struct PacketSocketSession {
+  DropCounts drops() const {
+    DropCounts drops = ring->drops();
+    for (const SendSocket& lane : lanes) drops += lane.drops();
+    return drops;
+  }
+
   std::unique_ptr<InterfaceLink> link;
   std::unique_ptr<PacketSocketRing> ring;
   std::vector<SendSocket> lanes;
 };
 
-DropCounts DropsOf(const Session& session) {
-  DropCounts drops = session.ring->drops();
-  for (const SendSocket& lane : session.lanes) drops += lane.drops();
-  return drops;
-}
-
-class PacketSocketWire final : public Wire {
+class PacketSocketWire final : public InterfaceWire<PacketSocketSession> {
  public:
-  explicit PacketSocketWire(const PacketSocketWireOptions& options) : options_(options) {
-    traits_.name = absl::StrCat("packet socket ", options.interface);
-    traits_.max_frame = options.max_frame;
-    traits_.carries_fragments = true;
-  }
-
-  const WireTraits& traits() const override { return traits_; }
-  absl::Status Open(const WireOptions& options) override;
-  void Close() override;
+  explicit PacketSocketWire(const PacketSocketWireOptions& options)
+      : InterfaceWire({.name = absl::StrCat("packet socket ", options.interface),
+                       .max_frame = options.max_frame,
+                       .carries_fragments = true},
+                      options.netns),
+        options_(options) {}
 
   size_t Transmit(uint16_t lane, Burst& burst) override {
-    return link() == LinkState::kUp ? session_->lanes[lane].Transmit(burst) : 0;
+    return link() == LinkState::kUp ? session()->lanes[lane].Transmit(burst) : 0;
   }
   size_t Reclaim(uint16_t) override { return 0; }
-  size_t Receive(Burst& burst) override { return session_->ring->Receive(burst); }
-  bool Arm() override { return session_->ring->Arm(); }
-  int fd() const override { return session_ == nullptr ? -1 : session_->ring->fd(); }
-
-  LinkState link() const override { return state_.load(std::memory_order_relaxed); }
-  std::string link_detail() const override;
-  DropCounts drops() const override;
-
-  int service_fd() const override { return session_ == nullptr ? -1 : session_->link->fd(); }
-  void Service() override;
+  size_t Receive(Burst& burst) override { return session()->ring->Receive(burst); }
+  bool Arm() override { return session()->ring->Arm(); }
+  int fd() const override { return session() == nullptr ? -1 : session()->ring->fd(); }
 
  private:
-  absl::StatusOr<std::unique_ptr<Session>> MakeSession(const WireOptions& options) const;
+  absl::StatusOr<std::unique_ptr<PacketSocketSession>> MakeSession(const WireOptions& options) override;
 
   const PacketSocketWireOptions options_;
-  WireTraits traits_;
-  std::unique_ptr<Session> session_;  // null when closed
-  std::atomic<LinkState> state_{LinkState::kDown};
-  mutable std::mutex mutex_;  // of session_ coming and going, for those who ask from other threads
-  DropCounts past_drops_;     // of sessions that are over
 };
 
-absl::Status PacketSocketWire::Open(const WireOptions& options) {
-  if (absl::Status checked = CheckWireOptions(traits_.name, options); !checked.ok()) return checked;
-  Close();
-  absl::StatusOr<std::unique_ptr<Session>> session = MakeSession(options);
-  if (!session.ok()) return session.status();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  session_ = *std::move(session);
-  state_.store(session_->link->state(), std::memory_order_relaxed);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Session>> PacketSocketWire::MakeSession(const WireOptions& options) const {
-  const absl::StatusOr<std::unique_ptr<NetnsScope>> inside = NetnsScope::Enter(options_.netns);
-  if (!inside.ok()) return inside.status();
+absl::StatusOr<std::unique_ptr<PacketSocketSession>> PacketSocketWire::MakeSession(
+    const WireOptions& options) {
   auto link = InterfaceLink::Find(traits_.name, options_.interface);
   if (!link.ok()) return link.status();
-  auto session = std::make_unique<Session>();
+  auto session = std::make_unique<PacketSocketSession>();
   session->link = *std::move(link);
   auto ring = PacketSocketRing::Open(options_, session->link->index(), options.ring, *options.pool);
   if (!ring.ok()) return ring.status();
@@ -177,32 +146,6 @@ absl::StatusOr<std::unique_ptr<Session>> PacketSocketWire::MakeSession(const Wir
     session->lanes.push_back(*std::move(socket));
   }
   return session;
-}
-
-void PacketSocketWire::Close() {
-  if (session_ == nullptr) return;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  state_.store(LinkState::kDown, std::memory_order_relaxed);
-  past_drops_ += DropsOf(*session_);
-  session_.reset();
-}
-
-void PacketSocketWire::Service() {
-  if (session_ == nullptr) return;
-  session_->link->Service();
-  state_.store(session_->link->state(), std::memory_order_relaxed);
-}
-
-std::string PacketSocketWire::link_detail() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return session_ == nullptr ? "closed" : session_->link->detail();
-}
-
-DropCounts PacketSocketWire::drops() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  DropCounts drops = past_drops_;
-  if (session_ != nullptr) drops += DropsOf(*session_);
-  return drops;
 }
 
 }  // namespace

@@ -2,11 +2,10 @@
 #ifndef SLUICE_LIB_NIC_WIRE_TAP_DEVICE_INTERNAL_H_
 #define SLUICE_LIB_NIC_WIRE_TAP_DEVICE_INTERNAL_H_
 
-// The descriptor of a TAP interface (Documentation/networking/tuntap.rst), and frames through it, each behind a
-// virtio-net header in the 10-byte form (virtio 1.2, 5.1.6).
+// The descriptor of a TAP interface (Documentation/networking/tuntap.rst), and frames into it, each behind a virtio-net
+// header. Frames out of it: tap_receiver_internal.h.
 
-#include <array>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,7 +13,6 @@
 #include "sluice/base/drop_reason.h"
 #include "sluice/nic/tap_wire.h"
 #include "sluice/packet/packet.h"
-#include "sluice/packet/packet_pool.h"
 
 namespace sluice {
 
@@ -26,28 +24,34 @@ enum class TapResult : uint8_t {
   kGone,     // the interface was deleted
 };
 
+// What may be left to the other side.
+struct TapOffloads {
+  bool checksums = false;
+  bool tso = false;
+  bool uso = false;
+};
+
 class TapDevice {
  public:
   // In the namespace of the calling thread.
   static absl::StatusOr<TapDevice> Open(const TapWireOptions& options);
 
   int fd() const { return fd_.get(); }
+  const TapOffloads& offloads() const { return offloads_; }
 
   // Any number of threads. kDropped: `reason` says why. The packet stays the caller's; a request to fill a checksum
   // is started in it.
   TapResult Write(Packet& packet, DropReason& reason) const;
 
-  // One thread.
-  TapResult Read(PacketPool& pool, PacketPtr& packet, DropReason& reason);
-
  private:
-  static constexpr size_t kLongest = 65536;
-
-  explicit TapDevice(UniqueFd fd) : fd_(std::move(fd)), spill_(kLongest) {}
+  TapDevice(UniqueFd fd, const TapOffloads& offloads) : fd_(std::move(fd)), offloads_(offloads) {}
 
   UniqueFd fd_;
-  std::vector<uint8_t> spill_;  // what of an arrival did not fit the first buffer
+  TapOffloads offloads_;
 };
+
+// What came of the offloads that were wanted.
+std::vector<ModeInForce> ModesOf(const TapWireOptions& options, const TapOffloads& offloads);
 
 }  // namespace sluice
 

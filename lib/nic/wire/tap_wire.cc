@@ -4,117 +4,94 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-#include <atomic>
 #include <cerrno>
 #include <deque>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "nic/wire/interface_link_internal.h"
-#include "nic/wire/netns_scope_internal.h"
-#include "nic/wire/tap_device_internal.h"
-#include "nic/wire/wire_options_internal.h"
+#include "nic/wire/interface_wire_internal.h"
+#include "nic/wire/tap_receiver_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/base/status.h"
 
 namespace sluice {
 namespace {
 
-struct Session {
-  Session(TapDevice opened, uint16_t lanes) : device(std::move(opened)), lane_drops(lanes) {}
+constexpr uint16_t kUsoSegments = 64;  // UDP_MAX_SEGMENTS of Linux before 6.9
+constexpr uint32_t kLongest = 65535;
+
+struct TapSession {
+  TapSession(TapDevice opened, PacketPool& pool, uint32_t longest, uint16_t lanes)
+      : device(std::move(opened)), receiver(device, pool, longest), lane_drops(lanes) {}
+
+  DropCounts drops() const {
+    DropCounts drops = receive_drops.Read();
+    for (const DropCounters& lane : lane_drops) drops += lane.Read();
+    return drops;
+  }
 
   TapDevice device;
-  UniqueFd
-      sleeper;  // an epoll set with the device: a deleted one, which is always readable, can be taken out
+  TapReceiver receiver;
+  // An epoll set with the device: a deleted one, which is always readable, can be taken out.
+  UniqueFd sleeper;
   std::unique_ptr<InterfaceLink> link;
-  std::atomic<bool> gone{false};
   DropCounters receive_drops;
   std::deque<DropCounters> lane_drops;
 };
 
-DropCounts DropsOf(const Session& session) {
-  DropCounts drops = session.receive_drops.Read();
-  for (const DropCounters& lane : session.lane_drops) drops += lane.Read();
-  return drops;
-}
-
-class TapWire final : public Wire {
+class TapWire final : public InterfaceWire<TapSession> {
  public:
-  explicit TapWire(const TapWireOptions& options) : options_(options) {
-    traits_.name = absl::StrCat("tap ", options.interface);
-    traits_.max_frame = options.max_frame;
-    traits_.carries_l4_checksum = true;
-    traits_.carries_fragments = true;
-  }
+  explicit TapWire(const TapWireOptions& options)
+      : InterfaceWire({.name = absl::StrCat("tap ", options.interface),
+                       .max_frame = options.max_frame,
+                       .carries_fragments = true},
+                      options.netns),
+        options_(options) {}
 
-  const WireTraits& traits() const override { return traits_; }
-  absl::Status Open(const WireOptions& options) override;
-  void Close() override;
+  std::vector<ModeInForce> modes() const override;
 
   size_t Transmit(uint16_t lane, Burst& burst) override;
   size_t Reclaim(uint16_t) override { return 0; }
   size_t Receive(Burst& burst) override;
   bool Arm() override;
-  int fd() const override { return session_ == nullptr ? -1 : session_->sleeper.get(); }
-
-  LinkState link() const override { return state_.load(std::memory_order_relaxed); }
-  std::string link_detail() const override;
-  DropCounts drops() const override;
-
-  int service_fd() const override { return session_ == nullptr ? -1 : session_->link->fd(); }
-  void Service() override;
+  int fd() const override { return session() == nullptr ? -1 : session()->sleeper.get(); }
 
  private:
-  absl::StatusOr<std::unique_ptr<Session>> MakeSession(const WireOptions& options) const;
-  void Lose();
+  absl::StatusOr<std::unique_ptr<TapSession>> MakeSession(const WireOptions& options) override;
+  void StopWaking();
 
   const TapWireOptions options_;
-  WireTraits traits_;
-  PacketPool* pool_ = nullptr;
-  std::unique_ptr<Session> session_;  // null when closed
-  std::atomic<LinkState> state_{LinkState::kDown};
-  mutable std::mutex mutex_;  // of session_ coming and going, for those who ask from other threads
-  DropCounts past_drops_;     // of sessions that are over
 };
 
-absl::Status TapWire::Open(const WireOptions& options) {
-  if (absl::Status checked = CheckWireOptions(traits_.name, options); !checked.ok()) return checked;
-  Close();
-  absl::StatusOr<std::unique_ptr<Session>> session = MakeSession(options);
-  if (!session.ok()) return session.status();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  pool_ = options.pool;
-  session_ = *std::move(session);
-  state_.store(session_->link->state(), std::memory_order_relaxed);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Session>> TapWire::MakeSession(const WireOptions& options) const {
-  const absl::StatusOr<std::unique_ptr<NetnsScope>> inside = NetnsScope::Enter(options_.netns);
-  if (!inside.ok()) return inside.status();
+absl::StatusOr<std::unique_ptr<TapSession>> TapWire::MakeSession(const WireOptions& options) {
   absl::StatusOr<TapDevice> device = TapDevice::Open(options_);
   if (!device.ok()) return device.status();
-  auto session = std::make_unique<Session>(*std::move(device), options.lanes);
+  const TapOffloads offloads = device->offloads();
+  const uint32_t longest = offloads.tso || offloads.uso ? kLongest : options_.max_frame;
+  auto session = std::make_unique<TapSession>(*std::move(device), *options.pool, longest, options.lanes);
   auto link = InterfaceLink::Find(traits_.name, options_.interface);
   if (!link.ok()) return link.status();
   session->link = *std::move(link);
   session->sleeper = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{};
   event.events = EPOLLIN;
-  if (epoll_ctl(session->sleeper.get(), EPOLL_CTL_ADD, session->device.fd(), &event) == 0) return session;
-  return ErrorStatus({.device = traits_.name,
-                      .stage = "open descriptors",
-                      .error_number = errno,
-                      .remedy = "raise the limit of open files"});
+  if (epoll_ctl(session->sleeper.get(), EPOLL_CTL_ADD, session->device.fd(), &event) != 0) {
+    return ErrorStatus({.device = traits_.name,
+                        .stage = "open descriptors",
+                        .error_number = errno,
+                        .remedy = "raise the limit of open files"});
+  }
+  traits_.carries_l4_checksum = offloads.checksums;
+  traits_.carries_tso = offloads.tso;
+  traits_.uso_segments = offloads.uso ? kUsoSegments : uint16_t{0};
+  return session;
 }
 
-void TapWire::Close() {
-  if (session_ == nullptr) return;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  state_.store(LinkState::kDown, std::memory_order_relaxed);
-  past_drops_ += DropsOf(*session_);
-  session_.reset();
+std::vector<ModeInForce> TapWire::modes() const {
+  const std::lock_guard<std::mutex> lock(mutex());
+  return session() == nullptr ? std::vector<ModeInForce>{} : ModesOf(options_, session()->device.offloads());
 }
 
 size_t TapWire::Transmit(uint16_t lane, Burst& burst) {
@@ -122,9 +99,9 @@ size_t TapWire::Transmit(uint16_t lane, Burst& burst) {
   size_t taken = 0;
   for (; taken < burst.size(); ++taken) {
     DropReason reason;
-    const TapResult result = session_->device.Write(burst[taken], reason);
-    if (result == TapResult::kDropped) session_->lane_drops[lane].Add(reason);
-    if (result == TapResult::kGone) Lose();
+    const TapResult result = session()->device.Write(burst[taken], reason);
+    if (result == TapResult::kDropped) session()->lane_drops[lane].Add(reason);
+    if (result == TapResult::kGone) StopWaking();
     if (result == TapResult::kGone || result == TapResult::kNotNow) break;
   }
   PacketPool::Put(burst.begin(), taken);
@@ -134,49 +111,30 @@ size_t TapWire::Transmit(uint16_t lane, Burst& burst) {
 
 size_t TapWire::Receive(Burst& burst) {
   size_t got = 0;
-  while (burst.room() != 0 && !session_->gone.load(std::memory_order_relaxed)) {
+  while (burst.room() != 0 && !lost()) {
     PacketPtr packet;
     DropReason reason;
-    const TapResult result = session_->device.Read(*pool_, packet, reason);
+    const TapResult result = session()->receiver.Read(packet, reason);
     if (result == TapResult::kNotNow) break;
-    if (result == TapResult::kGone) Lose();
-    if (result == TapResult::kDropped) session_->receive_drops.Add(reason);
+    if (result == TapResult::kGone) StopWaking();
+    if (result == TapResult::kDropped) session()->receive_drops.Add(reason);
     if (result != TapResult::kDone) continue;
     burst.Push(std::move(packet));
     ++got;
   }
+  session()->receiver.Rest();
   return got;
 }
 
 // What waits keeps fd() readable: nothing needs to be asked for.
 bool TapWire::Arm() {
-  pollfd sleeper{session_->sleeper.get(), POLLIN, 0};
+  pollfd sleeper{session()->sleeper.get(), POLLIN, 0};
   return poll(&sleeper, 1, 0) == 0;
 }
 
 // The interface was deleted. Its descriptor is readable from now on, with nothing to read.
-void TapWire::Lose() {
-  if (session_->gone.exchange(true)) return;
-  state_.store(LinkState::kDown, std::memory_order_relaxed);
-  epoll_ctl(session_->sleeper.get(), EPOLL_CTL_DEL, session_->device.fd(), nullptr);
-}
-
-void TapWire::Service() {
-  if (session_ == nullptr) return;
-  session_->link->Service();
-  if (!session_->gone) state_.store(session_->link->state(), std::memory_order_relaxed);
-}
-
-std::string TapWire::link_detail() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return session_ == nullptr ? "closed" : session_->link->detail();
-}
-
-DropCounts TapWire::drops() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  DropCounts drops = past_drops_;
-  if (session_ != nullptr) drops += DropsOf(*session_);
-  return drops;
+void TapWire::StopWaking() {
+  if (Lose()) epoll_ctl(session()->sleeper.get(), EPOLL_CTL_DEL, session()->device.fd(), nullptr);
 }
 
 }  // namespace
@@ -186,6 +144,9 @@ absl::StatusOr<std::unique_ptr<Wire>> MakeTapWire(const TapWireOptions& options)
   if (absl::Status checked = CheckInterfaceOptions(device, options.interface, options.max_frame);
       !checked.ok())
     return checked;
+  const bool cuts = options.tso == Want::kRequire || options.uso == Want::kRequire;
+  if (options.checksums == Want::kOff && cuts)
+    return RefuseOption(device, "tso or uso required, checksums off", "set checksums, or the others to kOff");
   return std::make_unique<TapWire>(options);
 }
 

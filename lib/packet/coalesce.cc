@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "packet/coalesce_match_internal.h"
+#include "packet/coalesce_shape_internal.h"
 #include "packet/coalesce_table_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/base/status.h"
@@ -54,13 +56,14 @@ uint64_t Load32(const uint8_t* from) {
   return value;
 }
 
-// Odd, its bits in no order. A product's high bits depend on all bits of the factor; the shift brings them down for the
-// next.
-constexpr uint64_t kMultiplier = 0xbf58476d1ce4e5b9;
-uint64_t Mix(uint64_t value) {
-  value *= kMultiplier;
-  return value ^ value >> 32;
+// Both halves of a product, in which each bit of either factor has a say.
+uint64_t Mix(uint64_t a, uint64_t b) {
+  __extension__ using Uint128 = unsigned __int128;
+  const Uint128 product = Uint128{a} * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
+constexpr std::array<uint64_t, 4> kSalts = {0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0x9e3779b97f4a7c15,
+                                            0xd6e8feb86659fd93};
 
 }  // namespace
 
@@ -69,7 +72,10 @@ class Coalescer::Core {
   explicit Core(const CoalesceOptions& options)
       : options_(options),
         max_age_(static_cast<Nanoseconds>(absl::ToInt64Nanoseconds(options.max_age))),
-        table_(options.flows) {}
+        table_(options.flows) {
+    for (size_t i = 0; i < seeds_.size(); ++i)
+      seeds_[i] = kSalts[i] ^ Mix(options.hash_seed + i, kSalts[3 - i]);
+  }
   ~Core();
 
   void Add(Burst& in, Nanoseconds now, Burst& out);
@@ -83,13 +89,37 @@ class Coalescer::Core {
   CoalesceStats stats() const;
 
  private:
-  uint32_t HashOf(const Packet& packet) const;
+  // Of packets that come next.
+  struct Ahead {
+    std::array<uint32_t, kAhead> hashes;
+    std::array<uint32_t, kAhead>
+        units;  // where each may join, at first; a unit of no flow where there is none
+  };
+
+  // Where in packets with these layers the flow stands.
+  struct FlowPlaces {
+    Layers layers{};
+    bool has_flow = false;
+    bool ipv4 = false;
+    uint16_t addresses = 0;
+    uint16_t ports = 0;
+    uint16_t vni = 0;  // 0 without
+    std::array<uint64_t, 2> seeds{};
+  };
+
+  FlowPlaces PlacesOf(const Layers& layers) const;
+  uint32_t HashOf(const Packet& packet);
+  void LookAhead(Packet* const* packets, size_t n, Ahead& ahead);
   void AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
   void Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
   void Release(uint32_t unit, CoalesceEnd end, Burst& out);
+  void ReleaseOldest(CoalesceEnd end, Burst& out);
 
   const CoalesceOptions options_;
   const Nanoseconds max_age_;
+  std::array<uint64_t, 4> seeds_;
+  FlowPlaces places_;  // of the last packet
+  CoalesceShapes shapes_;
   CoalesceTable table_;
   Counter packets_;
   Counter joined_;
@@ -100,27 +130,45 @@ Coalescer::Core::~Core() {
   for (Burst out; table_.size() != 0; out.Clear()) FlushAll(out);
 }
 
-// Not the device's hash: that may come and go, and changes with the RSS key, while a flow must find its unit.
-inline uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
-  const Layers& layers = packet.layers();
+Coalescer::Core::FlowPlaces Coalescer::Core::PlacesOf(const Layers& layers) const {
+  FlowPlaces places{.layers = layers};
   const LayerOffsets* const at = SegmentLayer(layers);
-  if (at == nullptr) return kNoFlow;
+  if (at == nullptr) return places;
   const bool tcp = at->l4_type == L4Type::kTcp;
-  if (tcp ? !options_.tcp : at->l4_type != L4Type::kUdp || !options_.udp) return kNoFlow;
+  places.has_flow = tcp ? options_.tcp : at->l4_type == L4Type::kUdp && options_.udp;
+  places.ipv4 = at->l3_type == L3Type::kIpv4;
+  places.addresses = static_cast<uint16_t>(
+      at->l3 + (places.ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source)));
+  places.ports = at->l4;
+  if (layers.tunnel != TunnelType::kNone)
+    places.vni = static_cast<uint16_t>(layers.outer.payload + kVniOffset);
+  places.seeds = {seeds_[tcp], seeds_[2 + tcp]};
+  return places;
+}
+
+// Not the device's hash: that may come and go, and changes with the RSS key, while a flow must find its unit.
+inline uint32_t Coalescer::Core::HashOf(const Packet& packet) {
+  if (std::memcmp(&packet.layers(), &places_.layers, sizeof(Layers)) != 0) [[unlikely]]
+    places_ = PlacesOf(packet.layers());
+  if (!places_.has_flow) return kNoFlow;
 
   const uint8_t* const data = packet.data();
-  uint64_t hash = Load32(data + at->l4) + options_.hash_seed + tcp;  // ports
-  if (layers.tunnel != TunnelType::kNone) {
-    hash ^= Load32(data + layers.outer.payload + kVniOffset) << 32;
+  uint64_t apart = Load32(data + places_.ports);
+  if (places_.vni != 0) apart |= Load32(data + places_.vni) << 32;
+  const uint8_t* const both = data + places_.addresses;
+  uint64_t addresses = Load64(both);
+  if (!places_.ipv4) {
+    addresses = Mix(addresses ^ seeds_[0], Load64(both + 8) ^ seeds_[1]) ^
+                Mix(Load64(both + 16) ^ seeds_[2], Load64(both + 24) ^ seeds_[3]);
   }
-  if (at->l3_type == L3Type::kIpv4) {
-    hash = Mix(hash) ^ Load64(data + at->l3 + offsetof(Ipv4Header, source));
-  } else {
-    const uint8_t* const addresses = data + at->l3 + offsetof(Ipv6Header, source);
-    for (size_t i = 0; i < 32; i += 8) hash = Mix(hash) ^ Load64(addresses + i);
-  }
-  const auto folded = static_cast<uint32_t>(hash * kMultiplier >> 32);
-  return folded != kNoFlow ? folded : 1;
+  return static_cast<uint32_t>(Mix(addresses ^ places_.seeds[0], apart ^ places_.seeds[1]) >> 32) | 1;
+}
+
+// Packets that come to their end at a flush were last touched long ago.
+void Coalescer::Core::ReleaseOldest(CoalesceEnd end, Burst& out) {
+  const uint32_t unit = table_.oldest();
+  table_.PrefetchAfter(unit);
+  Release(unit, end, out);
 }
 
 void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
@@ -131,44 +179,71 @@ void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
 
 // Makes the packet the first of its flow, or lets it pass. Its flow has nothing here.
 void Coalescer::Core::Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
-  if (!table_.spare().Start(packet, *SegmentLayer(packet.layers()), options_)) return out.PushRaw(&packet);
+  const LayerOffsets& at = *SegmentLayer(packet.layers());
+  const CoalesceShape* const shape = shapes_.Find(packet, at);
+  if (shape == nullptr || !table_.spare().Start(packet, *shape, options_)) return out.PushRaw(&packet);
   if (table_.full()) Release(table_.oldest(), CoalesceEnd::kEvicted, out);
   table_.InsertSpare(hash, now);
 }
 
-inline void Coalescer::Core::AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
+// One that is not as foreseen.
+void Coalescer::Core::AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
   if (hash == kNoFlow) return out.PushRaw(&packet);
   const uint32_t place = table_.Find(hash);
   if (place == CoalesceTable::kNone) return Begin(packet, hash, now, out);
 
-  const LayerOffsets& at = *SegmentLayer(packet.layers());
   CoalesceUnit& unit = table_[place];
-  if (!unit.JoinForeseen(packet, at)) {
-    const CoalesceUnit::Verdict verdict = unit.JoinAny(packet, at);
-    if (!verdict.joins) {
-      Release(place, verdict.end, out);
-      return Begin(packet, hash, now, out);
-    }
+  const CoalesceUnit::Verdict verdict = unit.JoinAny(packet, *SegmentLayer(packet.layers()));
+  if (!verdict.joins) {
+    Release(place, verdict.end, out);
+    return Begin(packet, hash, now, out);
   }
   joined_.Add();
   if (unit.complete()) Release(place, unit.end(), out);
 }
 
+// Where to look for the flow of each.
+inline void Coalescer::Core::LookAhead(Packet* const* packets, size_t n, Ahead& ahead) {
+  for (size_t i = 0; i < n; ++i) {
+    ahead.hashes[i] = HashOf(*packets[i]);
+    table_.Prefetch(ahead.hashes[i]);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    ahead.units[i] = table_.FindAny(ahead.hashes[i]);
+    table_[ahead.units[i]].Prefetch();
+  }
+}
+
 void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
   size_t added = 0;
-  std::array<uint32_t, kAhead> hashes;
+  size_t joined = 0;
+  Ahead ahead;
   while (added < in.size() && out.room() >= 2) {
-    // 1. Where to look, for a few: not more, or the headers of the first are pushed out of the nearest cache by those of
-    //    the last.
+    // 1. For a few: not more, or the headers of the first are pushed out of the nearest cache by those of the last.
     const size_t n = std::min(kAhead, in.size() - added);
-    for (size_t i = 0; i < n; ++i) {
-      hashes[i] = HashOf(in[added + i]);
-      table_.Prefetch(hashes[i]);
-    }
+    Packet* const* const packets = in.begin() + added;
+    LookAhead(packets, n, ahead);
 
-    // 2. One by one. Each may push out what its flow holds, and itself.
-    for (size_t i = 0; i < n && out.room() >= 2; ++i) AddOne(in[added++], hashes[i], now, out);
+    // 2. What is foreseen joins, in runs. What is not may push out what its flow holds, and itself.
+    const CoalesceRun run = {.packets = packets,
+                             .hashes = ahead.hashes.data(),
+                             .units = ahead.units.data(),
+                             .size = n,
+                             .table = table_};
+    size_t i = 0;
+    while (i < n && out.room() >= 2) {
+      const size_t from = std::exchange(i, JoinForeseen(run, i));
+      joined += i - from;
+      if (i != from && table_[ahead.units[i - 1]].full_up()) {
+        Release(ahead.units[i - 1], CoalesceEnd::kFull, out);
+      } else if (i != n) {
+        AddOne(*packets[i], ahead.hashes[i], now, out);
+        ++i;
+      }
+    }
+    added += i;
   }
+  joined_.Add(joined);
   packets_.Add(added);
   in.DropFront(added);
 }
@@ -176,9 +251,8 @@ void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
 size_t Coalescer::Core::Flush(Nanoseconds now, Burst& out) {
   size_t released = 0;
   while (table_.size() != 0 && out.room() != 0) {
-    const uint32_t unit = table_.oldest();
-    if (table_.SinceOf(unit) + max_age_ > now) break;
-    Release(unit, CoalesceEnd::kAge, out);
+    if (table_.SinceOf(table_.oldest()) + max_age_ > now) break;
+    ReleaseOldest(CoalesceEnd::kAge, out);
     ++released;
   }
   return released;
@@ -186,8 +260,7 @@ size_t Coalescer::Core::Flush(Nanoseconds now, Burst& out) {
 
 size_t Coalescer::Core::FlushAll(Burst& out) {
   size_t released = 0;
-  for (; table_.size() != 0 && out.room() != 0; ++released)
-    Release(table_.oldest(), CoalesceEnd::kAsked, out);
+  for (; table_.size() != 0 && out.room() != 0; ++released) ReleaseOldest(CoalesceEnd::kAsked, out);
   return released;
 }
 

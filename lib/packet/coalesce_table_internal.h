@@ -45,11 +45,22 @@ class CoalesceTable {
   }
   void Prefetch(uint32_t hash) const { __builtin_prefetch(&slots_[Home(hash)]); }
 
+  // The same, but some unit of no flow for none: to look ahead.
+  uint32_t FindAny(uint32_t hash) const {
+    const uint32_t unit = Find(hash);
+    return unit != kNone ? unit : spare_;
+  }
+
   CoalesceUnit& operator[](uint32_t unit) { return units_[unit]; }
 
   size_t size() const { return units_.size() - 1 - free_.size(); }
   bool full() const { return free_.empty(); }
   uint32_t oldest() const { return ages_[end()].newer; }  // there is one
+  // Gets what it takes to finish the one after the next.
+  void PrefetchAfter(uint32_t unit) const {
+    const uint32_t second = ages_[ages_[unit].newer].newer;
+    if (second != end()) units_[second].PrefetchFinish();
+  }
   Nanoseconds SinceOf(uint32_t unit) const { return ages_[unit].since; }
 
   // A unit of no flow; there always is one.

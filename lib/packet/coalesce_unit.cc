@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which packets are segments of one, and how they become it.
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
 #include <utility>
 
+#include "packet/coalesce_match_internal.h"
 #include "packet/coalesce_unit_internal.h"
+#include "packet/word_sum_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
+#include "sluice/packet/parse.h"
 
 namespace sluice {
 namespace {
@@ -16,22 +18,23 @@ constexpr uint8_t kEnding = TcpHeader::kPsh | TcpHeader::kFin;
 constexpr uint8_t kFirstOnly = TcpHeader::kCwr;
 constexpr uint8_t kNever = TcpHeader::kSyn | TcpHeader::kRst | TcpHeader::kUrg;
 constexpr uint16_t kMinusZero = 0xffff;
+// What counts an IPv4 header on, from its id to its checksum: an id of one more is a checksum of one less.
+constexpr uint64_t kNextId = (uint64_t{1} << 48) - 1;
 
 // Sums of 16-bit words as residues modulo 0xffff, in which a right checksum makes zero of what it covers (RFC 1071).
 uint32_t Modulo(uint64_t sum) { return static_cast<uint32_t>(sum % 0xffff); }
 uint32_t Negative(uint32_t residue) { return residue == 0 ? 0 : 0xffff - residue; }
 uint32_t Swapped(uint32_t residue) { return __builtin_bswap16(static_cast<uint16_t>(residue)); }
 // What a sender writes: never minus zero, for no header adds up to plain zero; but in UDP, where zero means absent.
-uint16_t AsField(uint32_t negative_sum) { return static_cast<uint16_t>(Modulo(negative_sum)); }
+uint16_t AsField(uint64_t negative_sum) { return static_cast<uint16_t>(Modulo(negative_sum)); }
 uint16_t NotAbsent(uint16_t udp_checksum) { return udp_checksum == 0 ? kMinusZero : udp_checksum; }
 
-uint32_t Words(uint32_t value) { return (value >> 16) + (value & 0xffff); }
+// Of bytes in headers, in network order.
+uint32_t SumOfWords(const uint8_t* bytes, size_t n) { return SwapSum(FoldSum(WordSum(bytes, n))); }
 
-// Three words, folded; not zero, as the length among them is not.
-uint32_t IpSum(const Ipv4Header& ip) {
-  const uint32_t sum = uint32_t{ip.total_length.get()} + ip.id.get() + ip.checksum.get();
-  const uint32_t once = Words(sum);
-  return Words(once);
+// Total length, id and checksum: the same in every right header that is alike.
+uint32_t VaryingIn(const Ipv4Header& ip) {
+  return Modulo(uint32_t{ip.total_length.get()} + ip.id.get() + ip.checksum.get());
 }
 
 // In memory that is ours, in one piece but for payload, complete, and not joined before.
@@ -56,156 +59,145 @@ bool SameMetadata(const Packet& a, const Packet& b) {
 // The first.
 // ---------------------------------------------------------------------------------------------------------
 
-void CoalesceUnit::Clear(uint32_t at, uint32_t bytes, Mask& mask) {
-  const uint64_t bits = uint64_t{bytes} << at % kBlock;
-  mask[at / kBlock] &= ~static_cast<uint32_t>(bits);
-  if (bits >> kBlock != 0) mask[at / kBlock + 1] &= ~static_cast<uint32_t>(bits >> kBlock);
-}
-
-// `bytes` has a bit for each, from `at`.
-void CoalesceUnit::Ignore(uint32_t at, uint32_t bytes) { Clear(at, bytes, alike_); }
-
-void CoalesceUnit::ReadLayout(const Packet& packet, const LayerOffsets& at) {
-  const Layers& layers = packet.layers();
-  header_ = at.payload;
-  l4_ = at.l4;
-  tcp_ = at.l4_type == L4Type::kTcp;
-  ips_ = 0;
-  blocks_ = static_cast<uint8_t>((header_ + kBlock - 1) / kBlock);
-  alike_.fill(~uint32_t{0});
-  if (header_ % kBlock != 0) alike_[header_ / kBlock] = (uint32_t{1} << header_ % kBlock) - 1;
-  exact_ = alike_;
-  tunnel_l4_ = layers.tunnel == TunnelType::kNone ? uint16_t{0} : layers.outer.l4;
-  std::memcpy(headers_.data(), packet.data(), header_);
-}
-
-// Left out of what is alike: total length, id, checksum; payload length.
-bool CoalesceUnit::ReadIp(const Packet& packet, const LayerOffsets& at, LayerSet which) {
-  Ip& ip = ip_[ips_++];
-  ip = {.at = at.l3, .ipv4 = at.l3_type == L3Type::kIpv4, .sum = 0};
-  if (!ip.ipv4) {
-    Ignore(at.l3, 0b11'0000);
-    return at.l4 == at.l3 + sizeof(Ipv6Header);
+// In whole blocks, where that does not reach past the frame.
+void CoalesceUnit::CopyHeaders(const Packet& packet) {
+  const uint8_t* const data = packet.data();
+  if (packet.head_length() < headers_.size()) {
+    std::memcpy(headers_.data(), data, shape_.header);
+    return;
   }
-  Ignore(at.l3, 0b1100'0011'1100);
-  const auto& header = *HeaderAt<Ipv4Header>(headers_.data(), at.l3);
-  ip.sum = IpSum(header);
-  return header.checksum.get() != kMinusZero && VerifyIpv4Checksum(packet, which) == ChecksumVerdict::kGood;
-}
-
-bool CoalesceUnit::StartLayers(const Packet& packet, const LayerOffsets& at) {
-  covered_ = false;
-  if (tunnel_l4_ == 0) return ReadIp(packet, at, LayerSet::kOuter);
-  Ignore(tunnel_l4_, 0b1111'0000);
-  covered_ = HeaderAt<UdpHeader>(headers_.data(), tunnel_l4_)->checksum != Be16();
-  if (covered_) Clear(tunnel_l4_, 0b1100'0000, exact_);
-  return ReadIp(packet, packet.layers().outer, LayerSet::kOuter) && ReadIp(packet, at, LayerSet::kInner);
+  for (size_t at = 0; at < shape_.header; at += CoalesceShape::kBlock) {
+    std::memcpy(&headers_[at], data + at, CoalesceShape::kBlock);
+  }
 }
 
 bool CoalesceUnit::StartTcp() {
-  Ignore(l4_, 0b11'0010'0000'1111'0000);
-  Clear(l4_, 0b11'0000'0000'0000'0000, exact_);
-  summed_ = true;
-  sum_at_ = static_cast<uint16_t>(l4_ + offsetof(TcpHeader, checksum));
-  unfit_sum_ = kMinusZero;
-  const uint8_t flags = HeaderAt<TcpHeader>(headers_.data(), l4_)->flags;
+  uint8_t& flags = HeaderAt<TcpHeader>(headers_.data(), shape_.l4)->flags;
+  more_flags_ = flags & kFirstOnly;
+  flags &= static_cast<uint8_t>(~kFirstOnly);
   return (flags & (kNever | kEnding)) == 0 && (flags & TcpHeader::kAck) != 0;
 }
 
-void CoalesceUnit::StartUdp() {
-  Ignore(l4_, 0b1111'0000);
-  summed_ = HeaderAt<UdpHeader>(headers_.data(), l4_)->checksum != Be16();
-  sum_at_ = static_cast<uint16_t>(l4_ + offsetof(UdpHeader, checksum));
-  unfit_sum_ = summed_ ? 0 : kMinusZero;  // without one, each is foreseen to be zero
-  if (summed_) Clear(l4_, 0b1100'0000, exact_);
+bool CoalesceUnit::StartHeaders(Packet& packet) {
+  CopyHeaders(packet);
+  more_flags_ = 0;
+  if (shape_.tcp && !StartTcp()) return false;
+  covered_ = shape_.tunnel_l4 != 0 && First<UdpHeader>(shape_.tunnel_l4).checksum != Be16();
+  return LengthsFit(packet) && Ipv4ChecksumsAreGood() && L4ChecksumsFit(packet);
 }
 
-bool CoalesceUnit::Start(Packet& packet, const LayerOffsets& at, const CoalesceOptions& options) {
+bool CoalesceUnit::Start(Packet& packet, const CoalesceShape& shape, const CoalesceOptions& options) {
   const uint32_t length = packet.length();
-  if (at.payload > Coalescer::kMostHeader || length <= at.payload || length > 0xffff || !IsPlain(packet)) {
-    return false;
-  }
-  ReadLayout(packet, at);
-  if (tcp_ && !StartTcp()) return false;
-  if (!tcp_) StartUdp();
-  if (!StartLayers(packet, at) || !LengthsFit(packet) || !L4ChecksumsFit(packet)) return false;
-
-  full_ = length;
-  size_ = static_cast<uint16_t>(length - header_);
+  if (length <= shape.header || length > 0xffff || !IsPlain(packet)) return false;
+  shape_ = shape;
+  size_ = static_cast<uint16_t>(length - shape.header);
+  if (!StartHeaders(packet)) return false;
   Bound(options);
   if (left_ == 0) return false;
+
+  data_ = packet.data();
   first_ = last_piece_ = &packet;
   while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
-  known_ = packet.known();
-  quick_ = !covered_ && packet.mark() == 0 && size_ >= kBlock;
-
-  segments_ = 0;
-  length_ = header_;
-  ending_ = 0;
+  missing_ = 0;
   last_seen_ = false;
   varying_ = {};
-  Take(packet.data(), size_);
-  if (tcp_) HeaderAt<TcpHeader>(headers_.data(), l4_)->flags &= static_cast<uint8_t>(~kFirstOnly);
-  const uint32_t l4_length = full_ - l4_;
-  fixed_varying_ = tcp_ ? l4_length + HeaderAt<TcpHeader>(headers_.data(), l4_)->flags : 2 * l4_length;
-  Foresee();
+  SumOf(left_ + 1u) = VaryingOf(data_) + more_flags_;
+  Foresee(packet);
   return true;
 }
 
 // How many more of full size there may be.
 void CoalesceUnit::Bound(const CoalesceOptions& options) {
-  const uint32_t bytes = options.max_bytes < full_ ? 0 : (options.max_bytes - full_) / size_;
-  left_ = static_cast<uint16_t>(std::min<uint32_t>(bytes, options.max_segments - 1u));
+  const uint32_t bytes = options.max_bytes < full() ? 0 : (options.max_bytes - full()) / size_;
+  left_ = most_ = static_cast<uint16_t>(std::min<uint32_t>(bytes, options.max_segments - 1u));
+}
+
+// Nothing is foreseen where a counter would carry, or where more is to be looked at than headers and line 0.
+void CoalesceUnit::Foresee(const Packet& packet) {
+  known_ = packet.known();
+  steps_ = {shape_.tcp ? uint64_t{size_} << 32 : 0, shape_.counts_ids() ? kNextId : 0};
+  CountFrom(data_);
+  const bool foreseen = !covered_ && packet.mark() == 0 && !IdsWrap();
+  foreseen_length_ = foreseen ? full() : kNoneForeseen;
+}
+
+// Whether an id may become zero. A checksum that does, and is 0xfffe next, makes the counter differ in the protocol too,
+// and so foresees nothing that is.
+bool CoalesceUnit::IdsWrap() const {
+  bool wrap = false;
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    wrap |= shape_.ip[i].ipv4 && First<Ipv4Header>(shape_.ip[i].at).id.get() > kMinusZero - left_;
+  }
+  return wrap;
+}
+
+void CoalesceUnit::CountFrom(const uint8_t* data) {
+  next_[0] = BigAt(data, shape_.counters[0]) + steps_[0];
+  for (size_t i = 1; i < next_.size(); ++i) next_[i] = BigAt(data, shape_.counters[i]) + steps_[1];
 }
 
 // The next.
 // ---------------------------------------------------------------------------------------------------------
 
-// The last block may reach past the headers, but not past the buffer.
-bool CoalesceUnit::AgreesIn(const Packet& packet, const Mask& mask) const {
-  if (packet.headroom() + blocks_ * kBlock <= packet.buffer_size()) return Agrees(packet.data(), mask);
-  std::array<uint8_t, Coalescer::kMostHeader> copy;
-  std::memcpy(copy.data(), packet.data(), header_);
-  return Agrees(copy.data(), mask);
-}
-
 bool CoalesceUnit::LengthsFit(const Packet& packet) const {
   const uint8_t* const data = packet.data();
   const uint32_t length = packet.length();
   bool fit = true;
-  for (size_t i = 0; i < ips_; ++i) {
-    const Ip& ip = ip_[i];
-    fit &= ip.ipv4 ? HeaderAt<Ipv4Header>(data, ip.at)->total_length.get() == length - ip.at
-                   : HeaderAt<Ipv6Header>(data, ip.at)->payload_length.get() ==
-                         length - ip.at - sizeof(Ipv6Header);
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    const auto [at, ipv4] = shape_.ip[i];
+    fit &= ipv4 ? HeaderAt<Ipv4Header>(data, at)->total_length.get() == length - at
+                : HeaderAt<Ipv6Header>(data, at)->payload_length.get() == length - at - sizeof(Ipv6Header);
   }
-  if (!tcp_) fit &= HeaderAt<UdpHeader>(data, l4_)->length.get() == length - l4_;
-  if (tunnel_l4_ != 0) fit &= HeaderAt<UdpHeader>(data, tunnel_l4_)->length.get() == length - tunnel_l4_;
+  if (!shape_.tcp) fit &= HeaderAt<UdpHeader>(data, shape_.l4)->length.get() == length - shape_.l4;
+  if (shape_.tunnel_l4 != 0) {
+    fit &= HeaderAt<UdpHeader>(data, shape_.tunnel_l4)->length.get() == length - shape_.tunnel_l4;
+  }
   return fit;
+}
+
+bool CoalesceUnit::SequenceFollows(const uint8_t* data) const {
+  const uint32_t first = First<TcpHeader>(shape_.l4).sequence.get();
+  return HeaderAt<TcpHeader>(data, shape_.l4)->sequence.get() == first + segments() * size_;
 }
 
 bool CoalesceUnit::IdsFollow(const uint8_t* data) const {
   bool follow = true;
-  for (size_t i = 0; i < ips_; ++i) {
-    const size_t at = ip_[i].at;
-    if (!ip_[i].ipv4) continue;
-    follow &= HeaderAt<Ipv4Header>(data, at)->id == HeaderAt<Ipv4Header>(headers_.data(), at)->id;
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    const auto [at, ipv4] = shape_.ip[i];
+    if (!ipv4) continue;
+    const auto next = static_cast<uint16_t>(First<Ipv4Header>(at).id.get() + segments());
+    follow &= HeaderAt<Ipv4Header>(data, at)->id.get() == next;
   }
   return follow;
 }
 
-bool CoalesceUnit::IpChecksumsFit(const uint8_t* data) const {
-  for (size_t i = 0; i < ips_; ++i) {
-    if (!ip_[i].ipv4) continue;
-    const auto& ip = *HeaderAt<Ipv4Header>(data, ip_[i].at);
-    if (IpSum(ip) != ip_[i].sum || ip.checksum.get() == kMinusZero) return false;
+bool CoalesceUnit::Ipv4ChecksumsAreGood() const {
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    if (!shape_.ip[i].ipv4) continue;
+    const auto& ip = First<Ipv4Header>(shape_.ip[i].at);
+    const auto* const bytes = reinterpret_cast<const uint8_t*>(&ip);
+    if (Checksum(absl::MakeConstSpan(bytes, ip.header_length())) != 0 || ip.checksum.get() == kMinusZero) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// As those of the first are, when all else is alike.
+bool CoalesceUnit::Ipv4ChecksumsFit(const uint8_t* data) const {
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    if (!shape_.ip[i].ipv4) continue;
+    const auto& ip = *HeaderAt<Ipv4Header>(data, shape_.ip[i].at);
+    if (ip.checksum.get() == kMinusZero || VaryingIn(ip) != VaryingIn(First<Ipv4Header>(shape_.ip[i].at))) {
+      return false;
+    }
   }
   return true;
 }
 
 bool CoalesceUnit::IsCanonical(const uint8_t* data) const {
-  if (tcp_) return HeaderAt<TcpHeader>(data, l4_)->checksum.get() != kMinusZero;
-  return (HeaderAt<UdpHeader>(data, l4_)->checksum != Be16()) == summed_;
+  const uint16_t checksum = HeaderAt<Be16>(data, shape_.sum_at)->get();
+  return shape_.tcp ? checksum != kMinusZero : (checksum != 0) == shape_.summed;
 }
 
 // A verdict is about the innermost; that of a tunnel's UDP header, where there is one, is verified here in any case.
@@ -213,12 +205,10 @@ bool CoalesceUnit::L4ChecksumsFit(Packet& packet) const {
   const uint8_t* const data = packet.data();
   if (!IsCanonical(data)) return false;
   ChecksumVerdict& verdict = packet.l4_checksum;
-  if (verdict == ChecksumVerdict::kUnknown) {
-    verdict = VerifyL4Checksum(packet, tunnel_l4_ == 0 ? LayerSet::kOuter : LayerSet::kInner);
-  }
-  if (tunnel_l4_ != 0) {
-    const bool covered = HeaderAt<UdpHeader>(data, tunnel_l4_)->checksum != Be16();
-    if (covered != covered_ || (covered && !summed_)) return false;
+  if (verdict == ChecksumVerdict::kUnknown) verdict = VerifyL4Checksum(packet, LayerSet::kInnermost);
+  if (shape_.tunnel_l4 != 0) {
+    const bool covered = HeaderAt<UdpHeader>(data, shape_.tunnel_l4)->checksum != Be16();
+    if (covered != covered_ || (covered && !shape_.summed)) return false;
     if (covered && VerifyL4Checksum(packet, LayerSet::kOuter) != ChecksumVerdict::kGood) {
       verdict = ChecksumVerdict::kBad;
     }
@@ -226,22 +216,8 @@ bool CoalesceUnit::L4ChecksumsFit(Packet& packet) const {
   return verdict != ChecksumVerdict::kBad;
 }
 
-// The words under the L4 checksum, itself among them, that differ between segments, but for the payload.
-inline uint32_t CoalesceUnit::VaryingSum(const uint8_t* data, uint32_t l4_length) const {
-  if (!tcp_) return 2 * l4_length + HeaderAt<UdpHeader>(data, l4_)->checksum.get();
-  const auto& tcp = *HeaderAt<TcpHeader>(data, l4_);
-  return l4_length + Words(tcp.sequence.get()) + tcp.flags + tcp.checksum.get();
-}
-
-inline void CoalesceUnit::Take(const uint8_t* data, uint32_t payload) {
-  const bool odd = (length_ - header_) % 2 != 0;
-  varying_[odd] += VaryingSum(data, header_ - l4_ + payload);
-  length_ += payload;
-  ++segments_;
-}
-
 void CoalesceUnit::Hang(Packet& packet) {
-  packet.TrimFront(header_);
+  packet.TrimFront(shape_.header);
   PacketPtr piece(&packet);
   // Headers apart from their payload leave an empty piece, which no device likes.
   if (piece->head_length() == 0) [[unlikely]]
@@ -252,136 +228,151 @@ void CoalesceUnit::Hang(Packet& packet) {
   while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
 }
 
+// With the last, which has `flags` beyond those of the others. What it lacks in length is taken off all lengths summed.
+void CoalesceUnit::End(uint32_t payload, uint8_t flags) {
+  last_seen_ = true;
+  missing_ = static_cast<uint16_t>(size_ - payload);
+  more_flags_ |= flags;
+  SumOf(left_) += flags + uint64_t{LengthsIn(Negative(missing_))};
+}
+
 CoalesceUnit::Verdict CoalesceUnit::JoinAny(Packet& packet, const LayerOffsets& at) {
   const uint32_t payload = packet.length() - at.payload;
   if (const auto refusal = Refuse(packet, at, payload)) return {.end = *refusal};
   const uint8_t* const data = packet.data();
-  if (tcp_) ending_ = HeaderAt<TcpHeader>(data, l4_)->flags & kEnding;
-  last_seen_ = ending_ != 0 || payload < size_;
-  left_ = static_cast<uint16_t>(last_seen_ ? 0 : left_ - 1);
-  Take(data, payload);
+  const uint8_t flags = shape_.tcp ? HeaderAt<TcpHeader>(data, shape_.l4)->flags & kEnding : uint8_t{0};
+  SumOf(left_) += VaryingOf(data);
+  if (flags != 0 || payload < size_) End(payload, flags);
+  CountFrom(data);
+  --left_;
   Hang(packet);
-  Foresee();
   return {.joins = true};
 }
 
 // Rule by rule, the cheap ones first.
-std::optional<CoalesceEnd> CoalesceUnit::Refuse(Packet& packet, const LayerOffsets& at, uint32_t payload) {
+std::optional<CoalesceEnd> CoalesceUnit::Refuse(Packet& packet, const LayerOffsets& at,
+                                                uint32_t payload) const {
   const uint8_t* const data = packet.data();
   if (payload == 0 || !IsPlain(packet)) return CoalesceEnd::kOther;
-  if (at.l4_type == L4Type::kTcp && (HeaderAt<TcpHeader>(data, at.l4)->flags & kNever) != 0) {
-    return CoalesceEnd::kOther;
-  }
-  if (at.payload != header_ || payload > size_ || !AgreesIn(packet, alike_) ||
-      !SameMetadata(packet, *first_)) {
+  const bool tcp = at.l4_type == L4Type::kTcp;
+  if (tcp && (HeaderAt<TcpHeader>(data, at.l4)->flags & kNever) != 0) return CoalesceEnd::kOther;
+  if (at.payload != shape_.header || payload > size_ ||
+      HeadersDiffer(shape_.alike, data, headers_.data(), shape_.header) || !SameMetadata(packet, *first_)) {
     return CoalesceEnd::kDifference;
   }
-  if (tcp_) {
-    const auto& tcp = *HeaderAt<TcpHeader>(data, l4_);
-    const auto& next = *HeaderAt<TcpHeader>(headers_.data(), l4_);
-    if (((tcp.flags ^ next.flags) & ~kEnding) != 0) return CoalesceEnd::kDifference;
-    if (tcp.sequence != next.sequence) return CoalesceEnd::kOrder;
+  if (tcp) {
+    const uint8_t flags = HeaderAt<TcpHeader>(data, shape_.l4)->flags;
+    if (((flags ^ First<TcpHeader>(shape_.l4).flags) & ~kEnding) != 0) return CoalesceEnd::kDifference;
+    if (!SequenceFollows(data)) return CoalesceEnd::kOrder;
   }
   if (!IdsFollow(data)) return CoalesceEnd::kOrder;
-  if (!IpChecksumsFit(data) || !LengthsFit(packet) || !L4ChecksumsFit(packet)) return CoalesceEnd::kOther;
+  if (!Ipv4ChecksumsFit(data) || !LengthsFit(packet) || !L4ChecksumsFit(packet)) return CoalesceEnd::kOther;
   return std::nullopt;
 }
 
 // All together.
 // ---------------------------------------------------------------------------------------------------------
 
+// From the headers of the first, as they came.
 void CoalesceUnit::PatchIp(uint8_t* data) const {
-  for (size_t i = 0; i < ips_; ++i) {
-    const Ip& ip = ip_[i];
-    const auto length = static_cast<uint16_t>(length_ - ip.at);
-    if (ip.ipv4) {
-      auto* const header = HeaderAt<Ipv4Header>(data, ip.at);
-      header->total_length = length;
-      header->checksum = AsField(ip.sum + Negative(Modulo(length)) + Negative(Modulo(header->id.get())));
+  for (size_t i = 0; i < shape_.ips; ++i) {
+    const auto [at, ipv4] = shape_.ip[i];
+    const auto whole = static_cast<uint16_t>(length() - at);
+    if (ipv4) {
+      const auto& before = First<Ipv4Header>(at);
+      auto* const ip = HeaderAt<Ipv4Header>(data, at);
+      ip->total_length = whole;
+      ip->checksum =
+          AsField(before.checksum.get() + uint64_t{before.total_length.get()} + Negative(Modulo(whole)));
     } else {
-      HeaderAt<Ipv6Header>(data, ip.at)->payload_length = static_cast<uint16_t>(length - sizeof(Ipv6Header));
+      HeaderAt<Ipv6Header>(data, at)->payload_length = static_cast<uint16_t>(whole - sizeof(Ipv6Header));
     }
   }
 }
 
+// An L4 length is summed in the pseudo-header, and in UDP's own.
+uint32_t CoalesceUnit::LengthsIn(uint32_t l4_length) const { return shape_.tcp ? l4_length : 2 * l4_length; }
+
+// What all segments of full size have in common under the L4 checksum: pseudo-header and header, but for VaryingOf. Not
+// reduced: below 2^35.
+uint64_t CoalesceUnit::FixedSum() const {
+  constexpr uint64_t kZero = uint64_t{0xffff} << 18;  // more than VaryingOf
+  const auto [at, ipv4] = shape_.innermost();
+  const size_t addresses = at + (ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source));
+  const uint32_t protocol = static_cast<uint32_t>(shape_.tcp ? IpProtocol::kTcp : IpProtocol::kUdp);
+  const uint32_t sum =
+      SumOfWords(&headers_[addresses], 2 * (ipv4 ? sizeof(Ipv4Address) : sizeof(Ipv6Address))) +
+      SumOfWords(&headers_[shape_.l4], shape_.header - size_t{shape_.l4}) + protocol + (full() - shape_.l4);
+  return sum + (kZero - VaryingOf(headers_.data()));
+}
+
+// From the checksums of the segments, which are right: pseudo-header, header and payload of each make zero. A payload at an
+// even place is so -(fixed + varying), and one at an odd place that with its bytes swapped (RFC 1071, 2 (B)).
+uint16_t CoalesceUnit::JoinedChecksum() const {
+  const uint64_t fixed = FixedSum();
+  const uint32_t odd = size_ % 2 != 0 ? segments() / 2 : 0;
+  const size_t first = (most_ + size_t{1}) & size_ & 1u;
+  uint32_t payload = Negative(Modulo((segments() - odd) * fixed + varying_[first]));
+  if (odd != 0) payload += Swapped(Negative(Modulo(odd * fixed + varying_[1 - first])));
+  const uint64_t word = BigAt(headers_.data(), shape_.counters[0]) >> 32;
+  const uint64_t header = fixed + LengthsIn(length() - full()) + word + more_flags_;
+  return static_cast<uint16_t>(Negative(Modulo(header + payload)));
+}
+
+void CoalesceUnit::PatchL4(uint8_t* data) const {
+  if (shape_.tcp) {
+    auto* const tcp = HeaderAt<TcpHeader>(data, shape_.l4);
+    tcp->checksum = JoinedChecksum();
+    tcp->flags = First<TcpHeader>(shape_.l4).flags | more_flags_;
+    return;
+  }
+  auto* const udp = HeaderAt<UdpHeader>(data, shape_.l4);
+  if (shape_.summed) udp->checksum = NotAbsent(JoinedChecksum());
+  udp->length = static_cast<uint16_t>(length() - shape_.l4);
+}
+
 namespace {
 
-ChecksumSum PseudoHeaderAt(const uint8_t* data, uint32_t at, bool ipv4, IpProtocol protocol,
-                           uint32_t length) {
-  return ipv4 ? PseudoHeader(*HeaderAt<Ipv4Header>(data, at), protocol, length)
-              : PseudoHeader(*HeaderAt<Ipv6Header>(data, at), protocol, length);
+ChecksumSum PseudoHeaderAt(const uint8_t* data, CoalesceShape::Ip ip, IpProtocol protocol, uint32_t length) {
+  return ip.ipv4 ? PseudoHeader(*HeaderAt<Ipv4Header>(data, ip.at), protocol, length)
+                 : PseudoHeader(*HeaderAt<Ipv6Header>(data, ip.at), protocol, length);
 }
 
 }  // namespace
 
-uint32_t CoalesceUnit::PseudoHeaderSum(const uint8_t* data, uint32_t l4_length) const {
-  const Ip& ip = ip_[ips_ - 1];
-  const IpProtocol protocol = tcp_ ? IpProtocol::kTcp : IpProtocol::kUdp;
-  return Modulo(PseudoHeaderAt(data, ip.at, ip.ipv4, protocol, l4_length).folded());
-}
-
-// `first` has the headers of the first segment, lengths in IP apart.
-//
-// From the checksums of the segments, which are right: pseudo-header, header and payload of each make zero. With
-// `fixed` the sum of what is alike in all, a payload at an even place is -(fixed + varying), and one at an odd place
-// that with its bytes swapped (RFC 1071, 2 (B)).
-uint16_t CoalesceUnit::JoinedChecksum(const uint8_t* first) const {
-  const uint32_t first_length = header_ - l4_ + uint32_t{size_};
-  ChecksumSum header;
-  header.Add(absl::MakeConstSpan(first + l4_, header_ - size_t{l4_}));
-  const uint32_t fixed = Modulo(PseudoHeaderSum(first, first_length) + uint64_t{header.folded()} +
-                                Negative(Modulo(VaryingSum(first, first_length))));
-
-  const uint32_t odd = size_ % 2 != 0 ? segments_ / 2u : 0;
-  const uint32_t even = segments_ - odd;
-  const uint32_t payload = Negative(Modulo(uint64_t{even} * fixed + varying_[0])) +
-                           Swapped(Negative(Modulo(uint64_t{odd} * fixed + varying_[1])));
-
-  const uint32_t length = length_ - l4_;
-  uint32_t varying = 2 * length;
-  if (tcp_) {
-    const auto& tcp = *HeaderAt<TcpHeader>(first, l4_);
-    varying = length + Words(tcp.sequence.get()) + uint32_t{tcp.flags} + ending_;
-  }
-  return AsField(Negative(Modulo(uint64_t{fixed} + payload + varying)));
-}
-
-void CoalesceUnit::PatchL4(uint8_t* data) const {
-  if (tcp_) {
-    auto* const tcp = HeaderAt<TcpHeader>(data, l4_);
-    tcp->checksum = JoinedChecksum(data);
-    tcp->flags |= ending_;
-    return;
-  }
-  auto* const udp = HeaderAt<UdpHeader>(data, l4_);
-  if (summed_) udp->checksum = NotAbsent(JoinedChecksum(data));
-  udp->length = static_cast<uint16_t>(length_ - l4_);
-}
-
 // The tunnel's UDP header. What its checksum covers ends with an L4 segment that makes, with its right checksum, the
 // negative of its pseudo-header: so no payload is read.
 void CoalesceUnit::PatchCover(uint8_t* data) const {
-  auto* const udp = HeaderAt<UdpHeader>(data, tunnel_l4_);
-  const uint32_t length = length_ - tunnel_l4_;
-  udp->length = static_cast<uint16_t>(length);
+  const size_t at = shape_.tunnel_l4;
+  auto* const udp = HeaderAt<UdpHeader>(data, at);
+  const auto whole = static_cast<uint16_t>(length() - at);
+  udp->length = whole;
   if (!covered_) return;
   udp->checksum = uint16_t{0};
-  ChecksumSum sum = PseudoHeaderAt(data, ip_[0].at, ip_[0].ipv4, IpProtocol::kUdp, length);
-  sum.Add(absl::MakeConstSpan(data + tunnel_l4_, size_t{l4_} - tunnel_l4_));
-  const uint32_t inside = Negative(PseudoHeaderSum(data, length_ - l4_));
-  udp->checksum = NotAbsent(AsField(Negative(Modulo(uint64_t{sum.folded()} + inside))));
+  ChecksumSum sum = PseudoHeaderAt(data, shape_.ip[0], IpProtocol::kUdp, whole);
+  sum.Add(absl::MakeConstSpan(data + at, shape_.l4 - at));
+  const IpProtocol protocol = shape_.tcp ? IpProtocol::kTcp : IpProtocol::kUdp;
+  const ChecksumSum inside = PseudoHeaderAt(data, shape_.innermost(), protocol, length() - shape_.l4);
+  udp->checksum =
+      NotAbsent(AsField(Negative(Modulo(uint64_t{sum.folded()} + Negative(Modulo(inside.folded()))))));
 }
 
 Packet* CoalesceUnit::Finish() {
-  if (segments_ > 1) {
-    uint8_t* const data = first_->data();
-    PatchIp(data);
-    PatchL4(data);
-    if (tunnel_l4_ != 0) PatchCover(data);
-    first_->CountLinked(length_ - header_ - size_);
-    first_->set_coalesced(segments_, size_);
-  }
+  foreseen_length_ = kNoneForeseen;
+  if (segments() == 1) return first_;
+  PatchIp(data_);
+  PatchL4(data_);
+  if (shape_.tunnel_l4 != 0) PatchCover(data_);
+  first_->CountLinked(length() - full());
+  first_->set_coalesced(static_cast<uint16_t>(segments()), size_);
   return first_;
+}
+
+void CoalesceUnit::PrefetchFinish() const {
+  for (size_t i = 0; i < 2; ++i) {
+    __builtin_prefetch(data_ + i * kCacheLine, 1);
+    __builtin_prefetch(reinterpret_cast<const uint8_t*>(first_) + i * kCacheLine, 1);
+  }
 }
 
 }  // namespace sluice

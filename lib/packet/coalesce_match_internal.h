@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_LIB_PACKET_COALESCE_MATCH_INTERNAL_H_
+#define SLUICE_LIB_PACKET_COALESCE_MATCH_INTERNAL_H_
+
+// The inner loop of coalescing: packets whose headers are those that a unit foresees, byte for byte, and so join it.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "packet/coalesce_shape_internal.h"
+#include "packet/coalesce_table_internal.h"
+#include "packet/simd_internal.h"
+
+namespace sluice {
+
+// Whether `a` and `b` differ in one of the first `n` bytes that have a bit in `mask`; `n`, at least 32, has the last of them.
+// Nothing after those is read.
+bool HeadersDiffer(const CoalesceShape::Mask& mask, const uint8_t* a, const uint8_t* b, size_t n);
+
+struct CoalesceRun {
+  Packet* const* packets;
+  const uint32_t* hashes;  // of their flows
+  uint32_t* units;         // that may be those of their flows; corrected for those that join
+  size_t size;
+  CoalesceTable& table;
+};
+
+// Joins packets from run.packets[from] on to their units, up to one that is not foreseen, or behind one that makes its unit
+// full; returns where it stopped.
+extern Dispatch<size_t(const CoalesceRun& run, size_t from)> JoinForeseen;
+
+}  // namespace sluice
+
+#endif  // SLUICE_LIB_PACKET_COALESCE_MATCH_INTERNAL_H_

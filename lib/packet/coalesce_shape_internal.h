@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_LIB_PACKET_COALESCE_SHAPE_INTERNAL_H_
+#define SLUICE_LIB_PACKET_COALESCE_SHAPE_INTERNAL_H_
+
+// Where in the headers of a packet is what, as its layers tell, for who looks whether another one follows it.
+//
+//   headers    Ethernet ─ IPv4 ─ UDP ─ VXLAN ─ Ethernet ─ IPv4 ─ TCP
+//   exact      11111111111 00 111 00 111111111111111111 00 111 00 1111 0000 11111 00 1111
+//                          id    sum                    id    sum     sequence    sum
+//   counters               1└8 bytes                    2└8 bytes     0└8 bytes
+//
+// All bytes of `exact` are the same in every segment of full size but for TCP's CWR. What is not, counts: eight bytes read as
+// one big number are those of the segment before and a step, with nothing carried from one field into another.
+//
+//   0   sequence and acknowledgment of TCP                 step: payload << 32
+//   1, 2  from the id of an IPv4 header to its checksum    step: one more id, one less checksum
+//
+// Where there is none, as in UDP and IPv6, the counter is at bytes that stay the same, or at those of another.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "sluice/packet/coalesce.h"
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+// The layers whose segments are joined: the innermost, of a plain packet or in a tunnel of a kind that is known. Null when
+// there are none.
+inline const LayerOffsets* SegmentLayer(const Layers& layers) {
+  if (layers.tunnel == TunnelType::kNone) [[likely]]
+    return &layers.outer;
+  const bool known = layers.tunnel == TunnelType::kVxlan || layers.tunnel == TunnelType::kGeneve;
+  return known && layers.inner_verdict == ParseVerdict::kOk ? &layers.inner : nullptr;
+}
+
+struct CoalesceShape {
+  static constexpr size_t kBlock = 64;                                 // bytes that a word of a mask tells of
+  using Mask = std::array<uint64_t, Coalescer::kMostHeader / kBlock>;  // a bit for each byte of the headers
+
+  // What is looked at rule by rule, and written in the end.
+  struct Ip {
+    uint8_t at;
+    bool ipv4;
+  };
+  Mask alike{};  // the same in segments of any size, with any flags: all but lengths, counters, checksums
+  std::array<Ip, 2> ip{};  // outside first
+  uint8_t ips = 0;
+  uint8_t l4 = 0;
+  uint8_t tunnel_l4 = 0;  // the tunnel's UDP header; 0 without
+  bool summed = false;    // there is an L4 checksum
+
+  // What every segment is looked at with.
+  Mask exact{};
+  std::array<uint8_t, 3> counters{};
+  uint8_t header = 0;      // length
+  uint8_t sum_at = 0;      // the L4 checksum's place
+  bool tcp = false;        // or UDP
+  uint16_t unfit_sum = 0;  // what never is a right L4 checksum here
+
+  const Ip& innermost() const { return ip[ips - 1u]; }
+  bool counts_ids() const { return ip[0].ipv4 || (ips > 1 && ip[1].ipv4); }
+};
+static_assert(sizeof(CoalesceShape) == 64);
+
+// Shapes by layers: few are in use at a time.
+class CoalesceShapes {
+ public:
+  // Of a packet of TCP or UDP whose SegmentLayer is `at`; null when nothing like it is joined, as it has too long headers or
+  // extensions of IPv6. Valid until the next call.
+  const CoalesceShape* Find(const Packet& packet, const LayerOffsets& at);
+
+ private:
+  static constexpr size_t kPlaces = 16;
+
+  struct Place {
+    Layers layers;
+    bool summed = false;
+    bool usable = false;
+    CoalesceShape shape;
+  };
+
+  std::array<Place, kPlaces> places_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_LIB_PACKET_COALESCE_SHAPE_INTERNAL_H_

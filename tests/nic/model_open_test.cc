@@ -30,6 +30,10 @@ TEST_CASE("what is asked of hardware that lacks it is refused by name") {
     options.verify_checksums = true;
     CHECK(ProblemOfOpen(options).capability == "receive checksums");
   }
+  SECTION("receive coalescing") {
+    options.coalesce.emplace();
+    CHECK(ProblemOfOpen(options).capability == "receive coalescing");
+  }
   SECTION("timestamps") {
     options.stamp = true;
     CHECK(ProblemOfOpen(options).capability == "timestamps");
@@ -48,6 +52,7 @@ TEST_CASE("hardware that cannot be is refused") {
   SECTION("an RSS table that is no power of two") { options.hardware.rss_table_size = 100; }
   SECTION("an RSS table larger than RssConfig's") { options.hardware.rss_table_size = 8192; }
   SECTION("dropping bad checksums that nobody looks for") { options.drop_bad_checksums = true; }
+  SECTION("coalescing without a flow") { options.coalesce = CoalesceOptions{.flows = 0}; }
   SECTION("a table write before it was asked for") { options.table_write_delay.time = absl::Seconds(-1); }
   CHECK(OpenStatus(options).code() == absl::StatusCode::kInvalidArgument);
   ProblemOfOpen(options);
@@ -68,9 +73,11 @@ TEST_CASE("capabilities are the hardware's, as far as the wire goes") {
   CHECK(able.sleeps);
   CHECK(able.send_l4_checksum);
   CHECK(able.segmentation);
+  CHECK(able.coalescing);
   const auto poor = ModelNic::Open({.hardware = ModelHardware::Poor()}, MakeLoopWire({}));
   REQUIRE(poor.ok());
   CHECK_FALSE((*poor)->capabilities().segmentation);
+  CHECK_FALSE((*poor)->capabilities().coalescing);
 }
 
 }  // namespace

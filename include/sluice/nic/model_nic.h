@@ -30,6 +30,11 @@
 //   What the allowance does not cover waits on the ring; when that is full too, arrivals are dropped
 //   (kOverBudget), and at once what is larger than the whole allowance. Other queues and Nics see nothing of
 //   it.
+// Coalescing (ModelNicOptions::coalesce): what a poller takes is joined behind the ring. What is held comes
+//   out when nothing more is waiting, or when it is max_age old, so a poller gets longer packets the further it
+//   falls behind, and waits for nothing when it keeps up. A joined packet is whole and right, and asks to be
+//   segmented (OffloadRequest::segment): a port that carries it whole does, any other sends the frames that
+//   came, byte for byte. It is counted as one; what is held at Stop, by its frames (kStopped).
 // Send: a request that this card cannot do, or that the wire cannot carry, is finished in software before
 //   Transmit, with the same bytes: segments are cut (packet/segment.h) with buffers of QueueOptions::pool. Segments
 //   that the wire has no room for yet stay in the queue, which then takes nothing more, and go with the next Send or
@@ -43,6 +48,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -51,6 +57,7 @@
 #include "sluice/base/export.h"
 #include "sluice/nic/nic.h"
 #include "sluice/nic/wire.h"
+#include "sluice/packet/coalesce.h"
 
 namespace sluice {
 
@@ -72,6 +79,7 @@ struct ModelHardware {
   bool receive_checksums = true;
   bool send_checksums = true;
   bool segmentation = true;
+  bool coalescing = true;
   bool fragments = true;
   bool timestamps = true;
 
@@ -93,6 +101,7 @@ struct ModelHardware {
             .receive_checksums = false,
             .send_checksums = false,
             .segmentation = false,
+            .coalescing = false,
             .fragments = false,
             .timestamps = false};
   }
@@ -117,6 +126,10 @@ struct ModelNicOptions {
   bool verify_checksums = false;    // verdicts in Packet::l3_checksum and l4_checksum
   bool drop_bad_checksums = false;  // count and drop frames whose verdict is bad (kBadChecksum)
   bool stamp = false;               // time of arrival in Packet::timestamp(), one reading a burst
+
+  // Joins packets of a flow that follow one another (LRO; GRO where it joins UDP too), each queue for itself.
+  // Not set: off.
+  std::optional<CoalesceOptions> coalesce{};
 
   // When a receive ring is full, stop taking from the wire rather than drop: every queue then waits for the
   // slowest.

@@ -51,6 +51,7 @@ struct Capabilities {
   bool send_l3_checksum = false;  // fills on request
   bool send_l4_checksum = false;
   bool segmentation = false;  // cuts frames on request (OffloadRequest::segment), in tunnels too
+  bool coalescing = false;    // joins packets of a flow on receive (Packet::coalesced_segments)
   bool fragments = false;     // sends packets of several pieces without joining them
   bool timestamps = false;    // stamps arrivals
   bool sleeps = false;        // RxQueue::Arm and fd work

@@ -36,7 +36,6 @@ std::optional<DropReason> Finisher::BeginCut(PacketPtr& packet, Segmenter& segme
 // To a device behind the wire, which cuts TCP and UDP in the frame itself and nothing in tunnels.
 bool Finisher::GoesUncut(const Packet& packet) const {
   if (!options_.carries_tso && options_.uso_segments == 0) return false;
-  if (!packet.contiguous() && !options_.carries_fragments) return false;
   Layers layers;
   const absl::Span<const uint8_t> head(packet.data(), packet.head_length());
   if (Parse(head, packet.length(), layers) != ParseVerdict::kOk) return false;

@@ -45,9 +45,12 @@ class Finisher {
   // nothing. Not for what has to be cut.
   std::optional<DropReason> Finish(PacketPtr& packet) const;
 
-  // Whether a packet has to be cut into segments, of which each is then finished.
+  // Whether a packet has to be cut into segments, of which each is then finished. One in pieces that the wire does not
+  // take would have to be joined first, for which it is too long.
   bool MustCut(const Packet& packet) const {
-    return packet.offload.segment && !options_.carries_segmenting && !GoesUncut(packet);
+    if (!packet.offload.segment) return false;
+    if (!packet.contiguous() && !options_.carries_fragments) return true;
+    return !options_.carries_segmenting && !GoesUncut(packet);
   }
   // Begins it; or says why it cannot be.
   std::optional<DropReason> BeginCut(PacketPtr& packet, Segmenter& segmenter) const;

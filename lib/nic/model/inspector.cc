@@ -31,7 +31,7 @@ std::optional<DropReason> Inspector::Inspect(Packet& packet, const SteeringTable
 
   TakeTag(packet);
   ParseVerdict verdict = ParseVerdict::kTruncated;
-  if (options_.verify_checksums || table.parses() || packet.offload.any()) verdict = Parse(packet);
+  if (looks_inside_ || table.parses() || packet.offload.any()) verdict = Parse(packet);
   if (options_.verify_checksums && verdict == ParseVerdict::kOk) Verify(packet);
   if (packet.offload.any()) TellUnfinished(packet, verdict);
   const bool bad = packet.l3_checksum == ChecksumVerdict::kBad || packet.l4_checksum == ChecksumVerdict::kBad;

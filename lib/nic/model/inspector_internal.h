@@ -20,14 +20,16 @@ struct InspectorOptions {
   bool strip_vlan = false;
   bool verify_checksums = false;
   bool drop_bad_checksums = false;
+  bool parse = false;  // layers are wanted in any case
 };
 
 class Inspector {
  public:
-  explicit Inspector(const InspectorOptions& options) : options_(options) {}
+  explicit Inspector(const InspectorOptions& options)
+      : options_(options), looks_inside_(options.verify_checksums || options.parse) {}
 
   // Whether every arrival needs Inspect, whatever the tables say.
-  bool looks() const { return options_.strip_vlan || options_.verify_checksums; }
+  bool looks() const { return options_.strip_vlan || looks_inside_; }
 
   FirstLines Look() const { return FirstLines(options_.max_frame); }
 
@@ -43,6 +45,7 @@ class Inspector {
   static void Verify(Packet& packet);
 
   const InspectorOptions options_;
+  const bool looks_inside_;
 };
 
 }  // namespace sluice

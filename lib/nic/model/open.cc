@@ -60,6 +60,7 @@ absl::Status CheckOptions(const ModelNicOptions& options) {
   if (options.verify_checksums && !hardware.receive_checksums) {
     return Lacking(options, "receive checksums", "receive_checksums");
   }
+  if (options.coalesce && !hardware.coalescing) return Lacking(options, "receive coalescing", "coalescing");
   if (options.stamp && !hardware.timestamps) return Lacking(options, "timestamps", "timestamps");
   if (options.drop_bad_checksums && !options.verify_checksums) {
     return Invalid(options, "drop_bad_checksums without verify_checksums", "set both");
@@ -67,7 +68,8 @@ absl::Status CheckOptions(const ModelNicOptions& options) {
   if (options.table_write_delay.time < absl::ZeroDuration()) {
     return Invalid(options, "negative table_write_delay", "use zero or more");
   }
-  return absl::OkStatus();
+  if (!options.coalesce) return absl::OkStatus();
+  return Coalescer::Create(*options.coalesce).status();
 }
 
 Capabilities CapabilitiesOf(const ModelHardware& hardware, const WireTraits& wire) {
@@ -85,6 +87,7 @@ Capabilities CapabilitiesOf(const ModelHardware& hardware, const WireTraits& wir
           .send_l3_checksum = hardware.send_checksums,
           .send_l4_checksum = hardware.send_checksums,
           .segmentation = hardware.segmentation,
+          .coalescing = hardware.coalescing,
           .fragments = hardware.fragments && wire.carries_fragments,
           .timestamps = hardware.timestamps,
           .sleeps = wire.sleeps};

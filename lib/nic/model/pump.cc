@@ -14,19 +14,23 @@ bool ModelReceiver::TakePump() {
 }
 void ModelReceiver::LetPumpGo() { pumping_.store(false, std::memory_order_release); }
 
-void ModelReceiver::Pump() {
-  if (!TakePump()) return;
-  PumpBurst();
+bool ModelReceiver::Pump() {
+  if (!TakePump()) return true;
+  const bool more = PumpBurst();
   if (sleepers_.load(std::memory_order_relaxed) != 0) [[unlikely]]
     ArmForSleepers();
   LetPumpGo();
+  return more;
 }
 
-void ModelReceiver::PumpBurst() {
+// Whether more may be behind what the wire gave, or there was no ring for it.
+bool ModelReceiver::PumpBurst() {
   if (tables_->changing()) [[unlikely]]
     tables_->Advance(clock_);
   if (arrivals_.empty()) wire_.Receive(arrivals_);
+  const bool filled = arrivals_.room() == 0;
   if (!arrivals_.empty()) Distribute();
+  return filled || !arrivals_.empty();
 }
 
 // 1. Each packet to its ring, where nobody sees it yet. 2. The rings made visible, one write for each.

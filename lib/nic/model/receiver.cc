@@ -12,10 +12,12 @@ ModelReceiver::ModelReceiver(const ModelNicOptions& options, const Capabilities&
       inspector_({.max_frame = able.max_frame,
                   .strip_vlan = options.strip_vlan,
                   .verify_checksums = options.verify_checksums,
-                  .drop_bad_checksums = options.drop_bad_checksums}),
+                  .drop_bad_checksums = options.drop_bad_checksums,
+                  .parse = options.coalesce.has_value()}),
       stamp_(options.stamp),
       looks_(options.stamp || inspector_.looks()),
-      lossless_(options.lossless) {
+      lossless_(options.lossless),
+      coalesce_(options.coalesce) {
   for (uint16_t i = 0; i < able.max_rx_queues; ++i) {
     queues_.push_back(std::make_unique<ModelRxQueue>(*this, QueueId{i}));
   }
@@ -29,12 +31,18 @@ absl::Status ModelReceiver::Open(const QueueOptions& queues, std::unique_ptr<con
   const bool charges = queues.owner != kNobody && queues.pool->options().budget != nullptr;
   const bool steered = queues.rx_queues > 1 || charges;
   for (uint16_t i = 0; i < queues.rx_queues; ++i) {
-    if (absl::Status opened = queues_[i]->Open(queues, steered); !opened.ok()) {
+    if (absl::Status opened = OpenQueue(*queues_[i], queues, steered); !opened.ok()) {
       Close();
       return opened;
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status ModelReceiver::OpenQueue(ModelRxQueue& queue, const QueueOptions& queues, bool steered) {
+  absl::Status opened = queue.Open(queues, steered);
+  if (opened.ok() && coalesce_) opened = queue.OpenMerger(*coalesce_, clock_);
+  return opened;
 }
 
 void ModelReceiver::Close() {

@@ -12,6 +12,8 @@
 // wire to the rings, and lets go. Who does not get the lock has a colleague at work, and looks at its own
 // ring only.
 //
+// Either way, what a poller takes is joined there when that is asked for: merger_internal.h.
+//
 // Sleep: a queue that sleeps has its bit in sleepers_. The pump wakes those for whom it put something on a
 //   ring, and as long as anybody sleeps it leaves the wire armed: an arrival then wakes all of them, and one
 //   pumps.
@@ -62,8 +64,8 @@ class ModelReceiver {
   // front. Returns how many they are. Direct.
   size_t InspectAll(Packet** packets, size_t n, DropCounters& drops);
 
-  // Moves a burst to the rings, unless somebody else is at it. Steered.
-  void Pump();
+  // Moves a burst to the rings, unless somebody else is at it; whether more may come. Steered.
+  bool Pump();
 
   // Notes that the queue of this bit, and of this ring, goes to sleep; false when it must not.
   bool Sleep(uint64_t bit, const PacketRing& ring);
@@ -71,9 +73,10 @@ class ModelReceiver {
   bool Rise(uint64_t bit) { return (sleepers_.fetch_and(~bit, std::memory_order_acq_rel) & bit) != 0; }
 
  private:
+  absl::Status OpenQueue(ModelRxQueue& queue, const QueueOptions& queues, bool steered);
   bool TakePump();
   void LetPumpGo();
-  void PumpBurst();
+  bool PumpBurst();
   void ArmForSleepers();
   void Distribute();
   bool SteerFront(Nanoseconds stamp);
@@ -90,6 +93,7 @@ class ModelReceiver {
   const bool stamp_;
   const bool looks_;  // every arrival is looked into
   const bool lossless_;
+  const std::optional<CoalesceOptions> coalesce_;
   PortId port_;
   std::unique_ptr<TableHistory> tables_;
   std::vector<std::unique_ptr<ModelRxQueue>> queues_;  // all that the card has; some are open

@@ -15,7 +15,7 @@ size_t ModelRxQueue::Receive(Burst& burst) {
   const bool slept = std::exchange(armed_, false);
   if (slept) [[unlikely]]
     Wake();
-  const size_t received = ring_ == nullptr ? ReceiveDirect(burst) : ReceiveFromRing(burst);
+  const size_t received = direct_ ? ReceiveDirect(burst) : ReceiveOther(burst);
   if (slept && received > 0) [[unlikely]]
     wakeups_.Add();
   return received;
@@ -46,14 +46,21 @@ size_t ModelRxQueue::ReceiveDirect(Burst& burst) {
   return arrived;
 }
 
-size_t ModelRxQueue::ReceiveFromRing(Burst& burst) {
-  const size_t room = burst.room();
-  if (ring_->size() < room || allowance_.is_short()) receiver_.Pump();
-  Packet** const packets = burst.Extend(room);
-  const size_t received = TakeCharged(packets, room);
-  burst.DropBack(room - received);
-  Count(packets, received);
+size_t ModelRxQueue::ReceiveOther(Burst& burst) {
+  if (merger_ != nullptr) return ReceiveMerged(burst);
+  const size_t received = TakeFromRing(burst).packets;
+  Count(burst.Extend(0) - received, received);
   return received;
+}
+
+ModelRxQueue::Taken ModelRxQueue::TakeFromRing(Burst& burst) {
+  const size_t room = burst.room();
+  const bool enough = ring_->size() >= room && !allowance_.is_short();
+  const bool more = enough || receiver_.Pump();
+  Packet** const packets = burst.Extend(room);
+  const size_t taken = TakeCharged(packets, room);
+  burst.DropBack(room - taken);
+  return {.packets = taken, .more = more && !allowance_.is_short()};
 }
 
 // Takes from the ring what the owner can pay for. The rest waits there, but for what nobody could ever pay
@@ -78,6 +85,7 @@ void ModelRxQueue::Count(Packet* const* packets, size_t n) {
 }
 
 bool ModelRxQueue::Arm() {
+  if (merger_ != nullptr && merger_->holds()) return false;
   armed_ = true;
   if (ring_ == nullptr) return receiver_.wire().Arm();
   // First the notice, then the look: whoever puts a packet on the ring after that look sees the notice.
@@ -114,6 +122,7 @@ QueueStats ModelRxQueue::stats() const {
 
 absl::Status ModelRxQueue::Open(const QueueOptions& queues, bool steered) {
   armed_ = false;
+  direct_ = !steered;
   allowance_.Open(queues.owner);
   if (!steered) return absl::OkStatus();
   ring_ = std::make_unique<PacketRing>(queues.rx_ring);
@@ -140,6 +149,8 @@ absl::Status ModelRxQueue::OpenDescriptors() {
 
 void ModelRxQueue::Close() {
   allowance_.StopWaiting();
+  if (merger_ != nullptr) drops_.Add(DropReason::kStopped, merger_->Clear());
+  merger_.reset();
   if (ring_ != nullptr) drops_.Add(DropReason::kStopped, ring_->Clear());
   ring_.reset();
   epoll_ = UniqueFd();

@@ -9,6 +9,7 @@
 #include "base/unique_fd_internal.h"
 #include "nic/model/allowance_internal.h"
 #include "nic/model/doorbell_internal.h"
+#include "nic/model/merger_internal.h"
 #include "nic/model/packet_ring_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/nic.h"
@@ -32,6 +33,8 @@ class ModelRxQueue final : public RxQueue {
   // Control thread, nobody polling.
   // -----------------------------------------------------------------------------------------------------
   absl::Status Open(const QueueOptions& queues, bool steered);
+  // Behind Open: joins what it receives, until Close.
+  absl::Status OpenMerger(const CoalesceOptions& options, const Clock& clock);
   void Close();
 
   // Pump.
@@ -50,8 +53,16 @@ class ModelRxQueue final : public RxQueue {
   uint64_t bit() const { return uint64_t{1} << id_.value(); }
 
  private:
+  struct Taken {
+    size_t packets = 0;
+    bool more = false;  // may be behind them
+  };
+
   size_t ReceiveDirect(Burst& burst);
-  size_t ReceiveFromRing(Burst& burst);
+  size_t ReceiveOther(Burst& burst);
+  size_t ReceiveMerged(Burst& burst);
+  Taken TakeFromWire(Burst& burst);
+  Taken TakeFromRing(Burst& burst);
   size_t TakeCharged(Packet** packets, size_t n);
   bool SleepForAllowance();
   void Count(Packet* const* packets, size_t n);
@@ -61,7 +72,9 @@ class ModelRxQueue final : public RxQueue {
   ModelReceiver& receiver_;
   const QueueId id_;
   bool armed_ = false;                // since the last Receive
-  std::unique_ptr<PacketRing> ring_;  // null: direct
+  bool direct_ = true;                // neither of the next two
+  std::unique_ptr<PacketRing> ring_;  // null: not steered
+  std::unique_ptr<Merger> merger_;    // null: nothing is joined
   UniqueFd epoll_;                    // over the wire's descriptor and the bell
   Doorbell bell_;
   Allowance allowance_;

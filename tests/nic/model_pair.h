@@ -14,6 +14,7 @@
 
 #include "sluice/nic/model_nic.h"
 #include "sluice/nic/pair_wire.h"
+#include "tests/nic/recording_wire.h"
 #include "tests/support/frames.h"
 
 namespace sluice::testing {
@@ -24,6 +25,7 @@ struct ModelPairOptions {
   PairOptions wire{};
   QueueOptions a_queues{};  // the pool is put in here
   QueueOptions b_queues{};
+  Recording* recording = nullptr;  // of what comes to b; outlives the pair
   PacketPoolOptions pool{.packets = 2048, .huge_pages = HugePages::kOff};
 };
 
@@ -32,6 +34,8 @@ class ModelPair {
   explicit ModelPair(ModelPairOptions options = {}) : pool_(MakePool(options.pool)) {
     auto [here, there] = MakeWirePair(options.wire);
     a_ = OpenNic(options.a, std::move(here), options.a_queues);
+    if (options.recording != nullptr)
+      there = std::make_unique<RecordingWire>(std::move(there), *options.recording);
     b_ = OpenNic(options.b, std::move(there), options.b_queues);
   }
   ~ModelPair() {

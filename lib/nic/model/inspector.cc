@@ -23,20 +23,23 @@ uint16_t Segments(uint32_t payload, uint16_t size) {
 
 }  // namespace
 
-std::optional<DropReason> Inspector::Inspect(Packet& packet, const SteeringTable& table,
-                                             QueueId& queue) const {
+std::optional<DropReason> Inspector::Inspect(Packet& packet, const SteeringTable& table) const {
   if (packet.length() < FirstLines::kShortest) return DropReason::kTooShort;
   // What is still to be segmented is not a frame yet.
   if (packet.length() > options_.max_frame && !packet.offload.segment) return DropReason::kTooLong;
 
   TakeTag(packet);
-  ParseVerdict verdict = ParseVerdict::kTruncated;
-  if (looks_inside_ || table.parses() || packet.offload.any()) verdict = Parse(packet);
-  if (options_.verify_checksums && verdict == ParseVerdict::kOk) Verify(packet);
-  if (packet.offload.any()) TellUnfinished(packet, verdict);
+  if (looks_inside_ || table.parses() || packet.offload.any()) FindLayers(packet);
+  if (options_.verify_checksums) Verify(packet);
+  if (packet.offload.any()) TellUnfinished(packet);
   const bool bad = packet.l3_checksum == ChecksumVerdict::kBad || packet.l4_checksum == ChecksumVerdict::kBad;
   if (bad && options_.drop_bad_checksums) return DropReason::kBadChecksum;
-  return table.Steer(packet, verdict, queue);
+  return std::nullopt;
+}
+
+// A frame that contradicts itself has no layers: nothing is made of the first of them, and its flow has no order to keep.
+void Inspector::FindLayers(Packet& packet) {
+  if (Parse(packet) != ParseVerdict::kOk) packet.layers() = Layers();
 }
 
 // A tag that came beside the frame, over a wire in memory, is put where it is wanted; without room for it in
@@ -51,11 +54,12 @@ void Inspector::TakeTag(Packet& packet) const {
 }
 
 // The request stays: whoever sends the packet on passes it on, and the last who can finishes it.
-void Inspector::TellUnfinished(Packet& packet, ParseVerdict verdict) {
+void Inspector::TellUnfinished(Packet& packet) {
   if (packet.offload.l3_checksum) packet.l3_checksum = ChecksumVerdict::kPartial;
   if (packet.offload.l4_checksum) packet.l4_checksum = ChecksumVerdict::kPartial;
-  if (!packet.offload.segment || packet.offload.mss == 0 || verdict != ParseVerdict::kOk) return;
-  const uint32_t payload = packet.length() - Select(packet.layers(), LayerSet::kInnermost).payload;
+  const LayerOffsets& at = Select(packet.layers(), LayerSet::kInnermost);
+  if (!packet.offload.segment || packet.offload.mss == 0 || at.payload == 0) return;
+  const uint32_t payload = packet.length() - at.payload;
   packet.set_coalesced(Segments(payload, packet.offload.mss), packet.offload.mss);
 }
 

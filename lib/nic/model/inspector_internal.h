@@ -2,8 +2,7 @@
 #ifndef SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
 #define SLUICE_NIC_MODEL_INSPECTOR_INTERNAL_H_
 
-// What the card does with one arrival before it lies on a ring: length, VLAN tag, layers, checksums,
-// steering.
+// What the card finds out about one arrival before it is steered: length, VLAN tag, layers, checksums.
 // Threads: whoever steers, one at a time.
 
 #include <optional>
@@ -36,12 +35,13 @@ class Inspector {
   // Whether any of a burst does: it is too short or too long, or came unfinished over a wire in memory.
   bool AnyOdd(const FirstLines& burst) const { return burst.any_request() || burst.any_outside(); }
 
-  // After Packet::Arrive. Where it goes, or why it ends here.
-  std::optional<DropReason> Inspect(Packet& packet, const SteeringTable& table, QueueId& queue) const;
+  // After Packet::Arrive, for what `table` has to know. Why the packet ends here, if it does.
+  std::optional<DropReason> Inspect(Packet& packet, const SteeringTable& table) const;
 
  private:
   void TakeTag(Packet& packet) const;
-  static void TellUnfinished(Packet& packet, ParseVerdict verdict);
+  static void FindLayers(Packet& packet);
+  static void TellUnfinished(Packet& packet);
   static void Verify(Packet& packet);
 
   const InspectorOptions options_;

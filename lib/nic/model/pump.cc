@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the wire to the rings, for all queues at once.
 #include <bit>
-#include <utility>
 
 #include "nic/model/receiver_internal.h"
 
@@ -27,42 +26,30 @@ bool ModelReceiver::Pump() {
 bool ModelReceiver::PumpBurst() {
   if (tables_->changing()) [[unlikely]]
     tables_->Advance(clock_);
-  if (arrivals_.empty()) wire_.Receive(arrivals_);
-  const bool filled = arrivals_.room() == 0;
+  bool filled = false;
+  if (arrivals_.empty() && wire_.Receive(arrivals_) > 0) {
+    filled = arrivals_.room() == 0;
+    InspectBurst(arrivals_);
+  }
   if (!arrivals_.empty()) Distribute();
   return filled || !arrivals_.empty();
 }
 
 // 1. Each packet to its ring, where nobody sees it yet. 2. The rings made visible, one write for each.
 void ModelReceiver::Distribute() {
-  const Nanoseconds stamp = StampTime();
   uint64_t touched = 0;
   for (; !arrivals_.empty(); arrivals_.DropFront(1)) {
-    if (!SteerFront(stamp)) continue;
     Packet& packet = arrivals_[0];
     ModelRxQueue& queue = *queues_[packet.ingress_queue.value()];
     if (queue.Stage(&packet)) {
       touched |= queue.bit();
     } else if (lossless_) {
-      front_steered_ = true;  // stays in front until there is room
-      break;
+      break;  // stays in front until there is room
     } else {
       queue.Drop(&packet, queue.full());
     }
   }
   Publish(touched);
-}
-
-// False when the packet ended here.
-bool ModelReceiver::SteerFront(Nanoseconds stamp) {
-  if (std::exchange(front_steered_, false)) return true;
-  Packet* packet = &arrivals_[0];
-  packet->Arrive(port_, QueueId{0});
-  const std::optional<DropReason> reason = Inspect(*packet, stamp);
-  if (!reason) return true;
-  drops_.Add(*reason);
-  PacketPool::Put(&packet, 1);
-  return false;
 }
 
 void ModelReceiver::Publish(uint64_t touched) {

@@ -49,7 +49,6 @@ void ModelReceiver::Close() {
   for (const auto& queue : queues_) queue->Close();
   drops_.Add(DropReason::kStopped, arrivals_.size());
   arrivals_.Clear();
-  front_steered_ = false;
   sleepers_.store(0, std::memory_order_relaxed);
   tables_.reset();
   generation_.store(0, std::memory_order_release);
@@ -61,22 +60,15 @@ DropCounts ModelReceiver::drops() const {
   return sum;
 }
 
-std::optional<DropReason> ModelReceiver::Inspect(Packet& packet, Nanoseconds stamp) {
-  if (tables_->changing()) [[unlikely]]
-    tables_->CountArrival(clock_);
-  if (stamp != 0) packet.set_timestamp(stamp);
-  QueueId queue;
-  const std::optional<DropReason> reason = inspector_.Inspect(packet, tables_->Now(), queue);
-  packet.ingress_queue = queue;
-  return reason;
-}
+namespace {
 
-size_t ModelReceiver::InspectAll(Packet** packets, size_t n, DropCounters& drops) {
-  if (tables_->changing()) tables_->Advance(clock_);
-  const Nanoseconds stamp = StampTime();
+// Frees those of `n` packets for which `inspect` gives a reason, and moves the others to the front; returns how many they
+// are.
+template <typename Inspect>
+size_t Keep(Packet** packets, size_t n, DropCounters& drops, Inspect inspect) {
   size_t kept = 0;
   for (size_t i = 0; i < n; ++i) {
-    if (const std::optional<DropReason> reason = Inspect(*packets[i], stamp)) {
+    if (const std::optional<DropReason> reason = inspect(*packets[i])) {
       drops.Add(*reason);
       PacketPool::Put(&packets[i], 1);
     } else {
@@ -84,6 +76,41 @@ size_t ModelReceiver::InspectAll(Packet** packets, size_t n, DropCounters& drops
     }
   }
   return kept;
+}
+
+}  // namespace
+
+size_t ModelReceiver::InspectAll(Packet** packets, size_t n, DropCounters& drops) {
+  if (tables_->changing()) tables_->Advance(clock_);
+  const Nanoseconds stamp = StampTime();
+  return Keep(packets, n, drops, [&](Packet& packet) -> std::optional<DropReason> {
+    if (tables_->changing()) [[unlikely]]
+      tables_->CountArrival(clock_);
+    if (stamp != 0) packet.set_timestamp(stamp);
+    const SteeringTable& table = tables_->Now();
+    if (const std::optional<DropReason> reason = inspector_.Inspect(packet, table)) return reason;
+    table.Hash(packet);
+    return table.Steer(packet);
+  });
+}
+
+// In three steps, so that the hashes are made all at once. For that the table must be the same for all.
+void ModelReceiver::InspectBurst(Burst& burst) {
+  Packet** const packets = burst.Extend(0) - burst.size();
+  const size_t arrived = burst.size();
+  for (size_t i = 0; i < arrived; ++i) packets[i]->Arrive(port_, QueueId{0});
+  if (tables_->changing()) [[unlikely]]
+    return burst.DropBack(arrived - InspectAll(packets, arrived, drops_));
+
+  const SteeringTable& table = tables_->Now();
+  const Nanoseconds stamp = StampTime();
+  burst.DropBack(arrived - Keep(packets, arrived, drops_, [&](Packet& packet) {
+                   if (stamp != 0) packet.set_timestamp(stamp);
+                   return inspector_.Inspect(packet, table);
+                 }));
+  table.HashAll(burst);
+  const size_t hashed = burst.size();
+  burst.DropBack(hashed - Keep(packets, hashed, drops_, [&](Packet& packet) { return table.Steer(packet); }));
 }
 
 }  // namespace sluice

@@ -78,13 +78,11 @@ class ModelReceiver {
   void LetPumpGo();
   bool PumpBurst();
   void ArmForSleepers();
+  void InspectBurst(Burst& burst);
   void Distribute();
-  bool SteerFront(Nanoseconds stamp);
   void Publish(uint64_t touched);
   void Wake(uint64_t queues);
 
-  // Everything a card does with an arrival; says in ingress_queue where it goes.
-  std::optional<DropReason> Inspect(Packet& packet, Nanoseconds stamp);
   Nanoseconds StampTime() const { return stamp_ ? clock_.Now() : 0; }
 
   Wire& wire_;
@@ -100,9 +98,8 @@ class ModelReceiver {
   std::atomic<uint64_t> generation_{0};
 
   alignas(kCacheLine) std::atomic<bool> pumping_{false};  // the lock of what follows
-  Burst arrivals_;              // not yet on a ring; between pumps only when lossless, and a ring is full
-  bool front_steered_ = false;  // the first of them knows its queue
-  DropCounters drops_;          // of arrivals that never had a queue
+  Burst arrivals_;  // inspected, and not yet on a ring; between pumps only when lossless, and a ring is full
+  DropCounters drops_;  // of arrivals that never had a queue
 
   alignas(kCacheLine) std::atomic<uint64_t> sleepers_{0};
 };

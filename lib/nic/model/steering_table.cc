@@ -4,6 +4,7 @@
 
 #include "nic/model/steering_table_internal.h"
 #include "sluice/packet/headers.h"
+#include "sluice/packet/parse.h"
 
 namespace sluice {
 namespace {
@@ -15,14 +16,14 @@ struct Fields {
   std::optional<FlowKey> flow;
 };
 
-Fields FieldsOf(const Packet& packet, ParseVerdict verdict) {
+Fields FieldsOf(const Packet& packet, bool parsed) {
   Fields fields;
   if (packet.head_length() >= sizeof(EthernetHeader)) {
     fields.destination = HeaderAt<EthernetHeader>(packet.data(), 0)->destination;
   }
   fields.vlan = OutermostVlan(packet);
   FlowKey flow;
-  if (verdict == ParseVerdict::kOk && ExtractFlowKey(packet, flow)) fields.flow = flow;
+  if (parsed && ExtractFlowKey(packet, flow)) fields.flow = flow;
   return fields;
 }
 
@@ -57,10 +58,21 @@ SteeringTable::SteeringTable(std::vector<InstalledRule> rules, std::shared_ptr<c
       spreads_(rss_ != nullptr && queues > 1),
       parses_(spreads_ || AnyMatchesFlow(rules_)) {}
 
-std::optional<DropReason> SteeringTable::Steer(Packet& packet, ParseVerdict verdict, QueueId& queue) const {
-  queue = spreads_ ? Spread(packet, verdict) : QueueId{0};
+void SteeringTable::Hash(Packet& packet) const {
+  if (!spreads_) return;
+  const RssResult result = RssHash(*rss_, packet);
+  packet.rss_hash = result.hash;
+  packet.rss_type = result.type;
+}
+
+void SteeringTable::HashAll(Burst& burst) const {
+  if (spreads_) RssHashBurst(*rss_, burst);
+}
+
+std::optional<DropReason> SteeringTable::Steer(Packet& packet) const {
+  packet.ingress_queue = spreads_ ? rss_->QueueFor(packet.rss_hash) : QueueId{0};
   if (rules_.empty()) return std::nullopt;
-  const Fields fields = FieldsOf(packet, verdict);
+  const Fields fields = FieldsOf(packet, parses_);
   const auto first = std::find_if(rules_.begin(), rules_.end(),
                                   [&](const auto& rule) { return Matches(rule.rule.match, fields); });
   if (first == rules_.end()) return std::nullopt;
@@ -69,17 +81,9 @@ std::optional<DropReason> SteeringTable::Steer(Packet& packet, ParseVerdict verd
   first->hits->bytes.Add(packet.length());
   const RuleActions& actions = first->rule.actions;
   if (actions.drop) return DropReason::kRule;
-  if (actions.queue) queue = *actions.queue;
+  if (actions.queue) packet.ingress_queue = *actions.queue;
   if (actions.mark) packet.set_mark(*actions.mark);
   return std::nullopt;
-}
-
-// A frame that contradicts itself has no flow to keep in order: it goes where frames without a hash go.
-QueueId SteeringTable::Spread(Packet& packet, ParseVerdict verdict) const {
-  const RssResult result = verdict == ParseVerdict::kOk ? RssHash(*rss_, packet) : RssResult{};
-  packet.rss_hash = result.hash;
-  packet.rss_type = result.type;
-  return rss_->QueueFor(result.hash);
 }
 
 }  // namespace sluice

@@ -13,7 +13,6 @@
 #include "sluice/base/drop_reason.h"
 #include "sluice/flow/rule.h"
 #include "sluice/packet/packet.h"
-#include "sluice/packet/parse.h"
 #include "sluice/packet/rss.h"
 
 namespace sluice {
@@ -45,16 +44,17 @@ class SteeringTable {
   bool looks() const { return !rules_.empty() || spreads_; }
   bool parses() const { return parses_; }
 
-  // Where an arrival goes, or why it ends here; marks it, and stamps the RSS hash. `verdict` is that of
-  // Parse.
-  std::optional<DropReason> Steer(Packet& packet, ParseVerdict verdict, QueueId& queue) const;
+  // Stamps the RSS hash, where that steers. The layers() of a packet that is no whole frame are empty.
+  void Hash(Packet& packet) const;
+  void HashAll(Burst& burst) const;
+
+  // Says in ingress_queue where a hashed arrival goes, and marks it; or why it ends here.
+  std::optional<DropReason> Steer(Packet& packet) const;
 
   const std::vector<InstalledRule>& rules() const { return rules_; }
   const std::shared_ptr<const RssConfig>& rss() const { return rss_; }
 
  private:
-  QueueId Spread(Packet& packet, ParseVerdict verdict) const;
-
   const std::vector<InstalledRule> rules_;
   const std::shared_ptr<const RssConfig> rss_;  // null without RSS
   const bool spreads_;

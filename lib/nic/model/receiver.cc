@@ -4,6 +4,25 @@
 #include "nic/model/receiver_internal.h"
 
 namespace sluice {
+namespace {
+
+// Frees those of `n` packets for which `inspect` gives a reason, and moves the others to the front; returns how many they
+// are.
+template <typename Inspect>
+size_t Keep(Packet** packets, size_t n, DropCounters& drops, Inspect inspect) {
+  size_t kept = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (const std::optional<DropReason> reason = inspect(*packets[i])) {
+      drops.Add(*reason);
+      PacketPool::Put(&packets[i], 1);
+    } else {
+      packets[kept++] = packets[i];
+    }
+  }
+  return kept;
+}
+
+}  // namespace
 
 ModelReceiver::ModelReceiver(const ModelNicOptions& options, const Capabilities& able, const Clock& clock,
                              Wire& wire)
@@ -59,26 +78,6 @@ DropCounts ModelReceiver::drops() const {
   for (const auto& queue : queues_) sum += queue->stats().drops;
   return sum;
 }
-
-namespace {
-
-// Frees those of `n` packets for which `inspect` gives a reason, and moves the others to the front; returns how many they
-// are.
-template <typename Inspect>
-size_t Keep(Packet** packets, size_t n, DropCounters& drops, Inspect inspect) {
-  size_t kept = 0;
-  for (size_t i = 0; i < n; ++i) {
-    if (const std::optional<DropReason> reason = inspect(*packets[i])) {
-      drops.Add(*reason);
-      PacketPool::Put(&packets[i], 1);
-    } else {
-      packets[kept++] = packets[i];
-    }
-  }
-  return kept;
-}
-
-}  // namespace
 
 size_t ModelReceiver::InspectAll(Packet** packets, size_t n, DropCounters& drops) {
   if (tables_->changing()) tables_->Advance(clock_);

@@ -18,11 +18,13 @@ absl::Status ModelRxQueue::OpenMerger(const CoalesceOptions& options, const Cloc
 // Zero means that nothing waits, so it goes on while all that came was joined to something and more may be behind it: until
 // a packet is full or has its age.
 size_t ModelRxQueue::ReceiveMerged(Burst& burst) {
-  Taken taken;
-  do {
-    taken = ring_ == nullptr ? TakeFromWire(merger_->arrivals()) : TakeFromRing(merger_->arrivals());
+  bool waits = true;
+  while (waits && !merger_->ready()) {
+    Burst& arrivals = merger_->arrivals();
+    const Taken taken = ring_ == nullptr ? TakeFromWire(arrivals) : TakeFromRing(arrivals);
     merger_->Join(!taken.more);
-  } while (taken.packets != 0 && !merger_->ready());
+    waits = taken.packets != 0;
+  }
   const size_t received = merger_->Release(burst);
   Count(burst.Extend(0) - received, received);
   return received;

@@ -48,8 +48,9 @@ TEST_CASE("the model NIC keeps the promises of a Nic when it looks into every fr
 
 TEST_CASE("the model NIC keeps the promises of a Nic when it joins packets", "[conformance]") {
   const auto queues = GENERATE(uint16_t{1}, uint16_t{3});
-  CheckConformance({.open = [] { return ModelRig(MakeWirePair(), {.coalesce = CoalesceOptions{}}); },
-                    .rx_queues = queues});
+  CheckConformance(
+      {.open = [] { return ModelRig(MakeWirePair(), {.coalesce = CoalesceOptions{.flows = 16}}); },
+       .rx_queues = queues});
 }
 
 TEST_CASE("the model NIC keeps the promises of a Nic over a wire that carries nothing unfinished",

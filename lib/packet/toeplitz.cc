@@ -75,7 +75,7 @@ SLUICE_TARGET_ICELAKE inline __m512i ToEach(const uint64_t* pair) {
 template <size_t kColumns>
 SLUICE_TARGET_ICELAKE void HashColumns(const ToeplitzKey& key, const ToeplitzInputs& inputs, size_t count,
                                        uint32_t* hashes) {
-  const __m512i reversed = _mm512_set1_epi64(static_cast<int64_t>(0x8040201008040201));
+  const __m512i reversed = _mm512_set1_epi64(static_cast<int64_t>(kBitReversal));
   const __m512i third = _mm512_setr_epi32(2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   for (size_t i = 0; i < count; i += 4) {
     __m512i low = _mm512_setzero_si512(), high = low;

@@ -31,6 +31,11 @@
 
 namespace sluice {
 
+// The matrix by which GF2P8AFFINEQB turns round the bits of a byte: bit i of the product is bit 7 - i of the
+// input (Intel, "Software Developer's Manual" 2, GF2P8AFFINEQB). Tests multiply by it without the instruction, for
+// processors that have none.
+inline constexpr uint64_t kBitReversal = 0x8040201008040201;
+
 inline constexpr size_t kToeplitzColumns = ToeplitzKey::kMaxInput / 16;
 
 using ToeplitzUnit = std::array<uint8_t, 16>;

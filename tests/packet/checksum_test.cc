@@ -208,6 +208,28 @@ TEST_CASE("inner and outer checksums are told apart") {
   CHECK(VerifyIpv4Checksum(*packet, kInner) == kGood);
 }
 
+// The headers, which are to be in the head, are followed by pieces that start and end anywhere.
+TEST_CASE("inner and outer checksums of every kind are filled over fragments of odd length") {
+  for (const FrameSpec& spec : {FrameSpec{.payload_size = 700}, [] {
+                                  FrameSpec six = kIpv6;
+                                  six.payload_size = 701;
+                                  return six;
+                                }()}) {
+    for (const Bytes& inner : {TcpFrame(spec), UdpFrame(spec), IcmpFrame(spec)}) {
+      const Bytes frame = VxlanFrame(kIpv6, inner);
+      ParsedPacket packet(frame, 151);
+      REQUIRE(packet->layers().inner_verdict == ParseVerdict::kOk);
+      for (const LayerSet set : {kInner, kOuter}) {
+        REQUIRE(StartL4Checksum(*packet, set));
+        CHECK(VerifyL4Checksum(*packet, set) == kBad);
+        REQUIRE(FillL4Checksum(*packet, set));
+        CHECK(VerifyL4Checksum(*packet, set) == kGood);
+      }
+      CHECK(packet.bytes() == frame);
+    }
+  }
+}
+
 TEST_CASE("what has no checksum is neither filled nor judged") {
   for (const Bytes& frame : {ArpFrame({}), IpFrame({}, IpProtocol::kSctp), UdpFrame({.flags_offset = 185}),
                              UdpFrame({.flags_offset = Ipv4Header::kMoreFragments})}) {

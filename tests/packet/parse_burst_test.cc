@@ -43,12 +43,16 @@ std::vector<Bytes> Shapes() {
   return shapes;
 }
 
+// As many alike make a run, and have the next ones tried as its continuation.
+constexpr size_t kRun = 8;
+
 // `count` frames, runs of the same with here and there another.
 std::vector<Bytes> Mixture(Random& random, const std::vector<Bytes>& shapes, size_t count) {
   std::vector<Bytes> frames;
-  size_t shape = 0;
+  const uint64_t others = 1 + Below(random, 20);  // about one in as many
+  size_t shape = Below(random, shapes.size());
   for (size_t i = 0; i < count; ++i) {
-    if (Below(random, 4) == 0) shape = Below(random, shapes.size());
+    if (Below(random, others) == 0) shape = Below(random, shapes.size());
     frames.push_back(shapes[shape]);
   }
   return frames;
@@ -56,7 +60,7 @@ std::vector<Bytes> Mixture(Random& random, const std::vector<Bytes>& shapes, siz
 
 TEST_CASE("a burst of one shape is parsed as its packets are, at each level and for each layer") {
   BurstTwin twin;
-  for (const Bytes& frame : Shapes()) CHECK(twin.Differences(std::vector<Bytes>(5, frame)) == "");
+  for (const Bytes& frame : Shapes()) CHECK(twin.Differences(std::vector<Bytes>(2 * kRun, frame)) == "");
 }
 
 TEST_CASE("bursts of any size and mixture are parsed as their packets are") {
@@ -75,26 +79,31 @@ TEST_CASE("heads cut at every byte are parsed as Parse does, and never read past
         VxlanFrame({}, TcpFrame(kIpv6)), GeneveFrame(kIpv6, UdpFrame({}))}) {
     for (size_t length = 0; length <= frame.size(); ++length) {
       const Bytes cut = Cut(frame, length);
-      CHECK(twin.Differences({frame, frame, cut, frame, cut}, frame.size()) == "");
-      CHECK(twin.Differences({frame, frame, cut, frame, cut}) == "");
+      std::vector<Bytes> frames(kRun + 1, frame);
+      frames.insert(frames.end(), {cut, frame, cut});
+      CHECK(twin.Differences(frames, frame.size()) == "");
+      CHECK(twin.Differences(frames) == "");
     }
   }
 }
 
-TEST_CASE("changes of each header byte in a run are seen as Parse sees them") {
+// A run that a change ends is followed by packets that are parsed each by itself; with kRun of the first kind
+// between, each change meets a run.
+TEST_CASE("changes of each header byte are seen as Parse sees them, in a run and apart from one") {
   BurstTwin twin;
   for (const Bytes& frame : {TcpFrame({.vlans = {1}}), UdpFrame(kIpv6), VxlanFrame({}, TcpFrame({})),
                              GeneveFrame(kIpv6, UdpFrame({}))}) {
-    std::vector<Bytes> frames(3, frame);
+    std::vector<Bytes> frames;
     for (size_t at = 12; at < frame.size() - 19; ++at) {
       for (int value = 0; value < 256; value += 15) {
         Bytes changed = frame;
         changed[at] = static_cast<uint8_t>(value);
+        frames.insert(frames.end(), at % 3 == 0 ? kRun : 0, frame);
         frames.push_back(changed);
-        if (frames.size() < Burst::kCapacity) continue;
+        if (frames.size() + kRun < Burst::kCapacity) continue;
         const std::string differences = twin.Differences(frames);
         if (!differences.empty()) FAIL(differences);
-        frames.assign(3, frame);
+        frames.clear();
       }
     }
   }
@@ -124,8 +133,10 @@ TEST_CASE("what is expected of the next burst changes no answer") {
   ParsedBurst parsed;
   ParseBurst(burst, LayerSet::kOuter, parsed);
   BurstTwin twin;
-  CHECK(twin.Differences(std::vector<Bytes>(4, VxlanFrame({}, TcpFrame({})))) == "");
-  CHECK(twin.Differences(std::vector<Bytes>(4, TcpFrame({}))) == "");
+  CHECK(twin.Differences(std::vector<Bytes>(kRun, VxlanFrame({}, TcpFrame({})))) == "");
+  CHECK(twin.Differences(std::vector<Bytes>(kRun, TcpFrame({}))) == "");
+  CHECK(twin.Differences(std::vector<Bytes>(kRun, TcpFrame({.vlans = {1}}))) == "");
+  CHECK(twin.Differences({UdpFrame({.destination_port = 4789})}) == "");
   CHECK(twin.Differences({Bytes{}, TcpFrame({}), Bytes(13)}) == "");
 }
 

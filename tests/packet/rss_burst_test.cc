@@ -106,6 +106,25 @@ TEST_CASE("a burst of anything hashes as its packets do one by one, and as their
   }
 }
 
+// What the model NIC and hardware do with the hash, so that it can be said beforehand where a packet comes out.
+TEST_CASE("the queue of every packet of a burst is the entry of the indirection table that its hash names") {
+  Random random(PrintedSeed());
+  const auto pool = SmallPool();
+  for (const LayerSet which : kLayerSets) {
+    std::vector<QueueId> table(size_t{1} << Below(random, 10));
+    for (QueueId& queue : table) queue = QueueId(static_cast<uint16_t>(random()));
+    const RssConfig config = RandomConfig(random).WithTable(table).value();
+    Burst burst;
+    FillBurst(random, *pool, Burst::kCapacity, kKinds, burst);
+    RssHashBurst(config, burst, which);
+    for (const Packet* packet : burst) {
+      const RssResult one = RssHash(config, *packet, which);
+      const uint32_t hash = HashByFlow(config, *packet, one, IsInner(*packet, which));
+      CHECK(config.QueueFor(packet->rss_hash) == table[hash % table.size()]);
+    }
+  }
+}
+
 TEST_CASE("the inner headers decide where they are asked for, and spread flows that share a tunnel") {
   const RssConfig config = RssConfig::Spread(4);
   ParsedPacket tunnel(VxlanFrame({}, TcpFrame({.source_port = 7}))), plain(TcpFrame({.source_port = 7}));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "sluice/packet/checksum.h"
+#include "tests/packet/burst_twin.h"
 #include "tests/packet/parsed_packet.h"
 #include "tests/support/layers_text.h"
 #include "tests/support/process.h"
@@ -88,6 +89,16 @@ void CheckFlippedBit(ParsedPacket& packet, Random& random) {
   CHECK(VerifyL4Checksum(*packet, LayerSet::kInnermost) == ChecksumVerdict::kBad);
   if (HasL4(packet->layers().outer))
     CHECK(VerifyL4Checksum(*packet, LayerSet::kOuter) == ChecksumVerdict::kBad);
+}
+
+TEST_CASE("frames that scapy makes are parsed in bursts as each is alone") {
+  const std::vector<ScapyFrame> made = ScapyFrames(PrintedSeed() % 1'000'000, 320);
+  BurstTwin twin;
+  for (size_t first = 0; first < made.size(); first += Burst::kCapacity) {
+    std::vector<Bytes> frames;
+    for (size_t i = 0; i < Burst::kCapacity; ++i) frames.push_back(made[first + i].bytes);
+    CHECK(twin.Differences(frames) == "");
+  }
 }
 
 TEST_CASE("frames that scapy makes are dissected, and their checksums computed, as scapy does") {

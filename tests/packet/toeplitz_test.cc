@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <bit>
 #include <catch2/catch.hpp>
 
 #include "packet/toeplitz_internal.h"
@@ -52,6 +53,24 @@ TEST_CASE(
         if (hashes[i] != expected) FAIL(i << " of " << count << ", level " << static_cast<int>(level));
       }
     }
+  }
+}
+
+// What GF2P8AFFINEQB does to each byte, as its manual writes it: bit i is the parity of the byte and row 7 - i.
+uint8_t EmulatedAffine(uint64_t matrix, uint8_t byte) {
+  uint8_t product = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto row = static_cast<uint8_t>(matrix >> (8 * (7 - i)));
+    product = static_cast<uint8_t>(product | (std::popcount(static_cast<uint8_t>(row & byte)) & 1) << i);
+  }
+  return product;
+}
+
+TEST_CASE("the matrix given to GFNI turns round the bits of every byte, on processors without GFNI too") {
+  for (int byte = 0; byte < 256; ++byte) {
+    int reversed = 0;
+    for (int i = 0; i < 8; ++i) reversed |= (byte >> i & 1) << (7 - i);
+    CHECK(EmulatedAffine(kBitReversal, static_cast<uint8_t>(byte)) == reversed);
   }
 }
 

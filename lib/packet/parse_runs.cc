@@ -248,16 +248,24 @@ bool Same(const Layers& a, const Layers& b) { return std::memcmp(&a, &b, sizeof(
 
 }  // namespace
 
-// Two alike make a run: traffic of many kinds does not try one at each packet.
+// A run is tried behind a few that are alike, and at the start of a burst if the last one ended so: traffic of
+// many kinds would make many runs that end at once, which the processor does not foresee.
 void ParseRunsIceLake(const PacketRun& run, Layers& expected) {
+  constexpr size_t kFew = 4;
   size_t i = run.size == 0 ? 0 : ParseAlike(run, 0, expected);
+  if (i == run.size) return;
+  size_t alike = 0;
   while (i < run.size) {
     ParseOneOf(run, i);
     const Layers& layers = run.packets[i]->layers();
-    const bool again = Same(layers, expected);
+    alike = Same(layers, expected) ? alike + 1 : 0;
     expected = layers;
-    if (++i < run.size && again) i = ParseAlike(run, i, expected);
+    if (++i == run.size || alike < kFew) continue;
+    i = ParseAlike(run, i, expected);
+    if (i == run.size) return;
+    alike = 0;
   }
+  if (alike == 0) expected = Layers{};
 }
 
 }  // namespace sluice

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Internet checksum of bytes that are hot: an IPv4 header, a full frame, the largest that segmentation
-// takes.
+// The Internet checksum of bytes that are hot: an IPv4 header, small frames, a full one, the largest that
+// segmentation takes.
 
 #include <array>
 
@@ -41,6 +41,8 @@ Case Row(const char* work, size_t bytes, double goal) {
 }
 
 const Registration header(Row("packet/checksum/20", 20, 1.5));
+const Registration least(Row("packet/checksum/64", 64, 1));
+const Registration small(Row("packet/checksum/128", 128, 1));
 const Registration frame(Row("packet/checksum/1500", 1500, 2.5));
 const Registration largest(Row("packet/checksum/64k", kLargest, 2.5));
 

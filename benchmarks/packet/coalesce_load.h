@@ -7,9 +7,9 @@
 //
 //   round   │ flow 0 │ flow 1 │ ... │ flow n │ flow 0 │ flow 1 │ ...      `segments` times, then all is flushed
 //
-// Packets are made, and freed, outside of what is timed, a group of 1,024 at a time, as much as a receive ring holds: so
-// their headers come out of the second- or third-level cache, where a card puts them. A tunnel has one pair of ends,
-// and tells its flows apart by the UDP source port, as RFC 7348 section 5 wants.
+// Packets are made, and freed, outside of what is timed, a group of 256 at a time: so their headers come out of the
+// second-level cache, as from a stage that has just parsed them. The tunnel has one pair of ends, and tells its flows
+// apart by the UDP source port, as RFC 7348 section 5 wants.
 
 #include <algorithm>
 #include <chrono>
@@ -30,7 +30,7 @@ struct CoalesceLoad {
   bool vxlan = false;
   bool verify = false;  // no verdict of a device: checksums are looked at
 
-  static constexpr size_t kGroup = 1024;
+  static constexpr size_t kGroup = 256;
   static constexpr size_t kPayload = 1448;
   static constexpr size_t kTcp = sizeof(TcpHeader) + 12;
   static constexpr size_t kInside = sizeof(EthernetHeader) + sizeof(Ipv4Header) + kTcp;

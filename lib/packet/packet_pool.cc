@@ -13,14 +13,22 @@
 
 namespace sluice {
 
+// Where `n` free packets are that the caller may take out of this thread's cache, or null: then TakeSlowly.
+inline Packet* const* PacketPool::FindCached(size_t n) {
+  const uint32_t slot = thread_slot;
+  return slot < kThreadSlots ? stock_->caches[slot].Take(n) : nullptr;
+}
+
+// Where the caller may put `n` into it, or null: then a slow way.
+inline Packet** PacketPool::OpenCached(size_t n) {
+  const uint32_t slot = thread_slot;
+  return slot < kThreadSlots ? stock_->caches[slot].Open(n) : nullptr;
+}
+
 // Puts up to a group of packets that are all of this pool and plain, where the thread's cache has room: nearly
 // always. Calls nothing, so that it costs no saved registers; false leaves all to PutSlowly.
 inline bool PacketPool::PutPlain(Packet* const* packets, size_t n) {
-  const uint32_t slot = thread_slot;
-  if (slot >= kThreadSlots) [[unlikely]]
-    return false;
-  PacketCache& cache = stock_->caches[slot];
-  Packet** const to = cache.Open(n);
+  Packet** const to = OpenCached(n);
   if (to == nullptr) [[unlikely]]
     return false;
 
@@ -37,15 +45,18 @@ inline bool PacketPool::PutPlain(Packet* const* packets, size_t n) {
     difference |= packets[i]->home_ ^ plain;
   }
   if (difference != 0) [[unlikely]] {
-    cache.Take(n);
+    FindCached(n);  // and leave them: the places were filled in vain
     return false;
   }
   if constexpr (kCheckFrees) Bury(packets, n);
   return true;
 }
 
+// A burst that starts with an encumbered packet mostly goes on so.
 void PacketPool::Put(Packet* const* packets, size_t n) {
   if (n == 0) return;
+  if (packets[0]->encumbered()) [[unlikely]]
+    return PutEncumbered(packets, n);
   if (n > PacketDepot::kGroup || !packets[0]->pool()->PutPlain(packets, n)) [[unlikely]]
     PutSlowly(packets, n);
 }
@@ -67,12 +78,6 @@ void ReturnToPool::operator()(Packet* packet) const { PacketPool::Put(&packet, 1
 
 void Burst::ReturnAll() { PacketPool::Put(begin(), size()); }
 
-// Where `n` free packets are that the caller may take out of this thread's cache, or null: then TakeSlowly.
-inline Packet* const* PacketPool::FindCached(size_t n) {
-  const uint32_t slot = thread_slot;
-  return slot < kThreadSlots ? stock_->caches[slot].Take(n) : nullptr;
-}
-
 // Only pointers move: no packet is touched.
 size_t PacketPool::GetRaw(Packet** to, size_t n) {
   Packet* const* const from = FindCached(n);
@@ -84,12 +89,21 @@ size_t PacketPool::GetRaw(Packet** to, size_t n) {
 }
 
 void PacketPool::PutRaw(Packet* const* packets, size_t n) {
-  const uint32_t slot = thread_slot;
-  Packet** const to = slot < kThreadSlots ? stock_->caches[slot].Open(n) : nullptr;
-  if (to == nullptr) [[unlikely]]
-    return Put(packets, n);
-  CopyPointers(packets, n, to);
   if constexpr (kCheckFrees) Bury(packets, n);
+  Packet** const to = OpenCached(n);
+  if (to == nullptr) [[unlikely]]
+    return PutRawSlowly(packets, n);
+  CopyPointers(packets, n, to);
+}
+
+// What the cache has no room for goes to the depot, or all when the thread has no cache.
+void PacketPool::PutRawSlowly(Packet* const* packets, size_t n) {
+  if (n == 0) return;
+  const uint32_t slot = ThreadSlot();
+  if (slot >= kThreadSlots) return stock_->depot.Push(packets, n);
+  PacketCache& cache = stock_->caches[slot];
+  cache.Spill(n, stock_->depot);
+  CopyPointers(packets, n, cache.Open(n));
 }
 
 size_t PacketPool::Get(Burst& burst, size_t n) {
@@ -167,9 +181,8 @@ bool PacketPool::CollectIdleCaches() {
   return found;
 }
 
-// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. They
-// are put where the thread's cache will have them, and belong to it once all are there. A charge ends after the
-// buffer is home, so that whoever waited for the one finds the other.
+// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. A charge
+// ends after the buffer is home, so that whoever waited for the one finds the other.
 class PacketPool::Homecoming {
  public:
   ~Homecoming() {
@@ -177,27 +190,55 @@ class PacketPool::Homecoming {
     EndShares();
   }
 
-  // Settles what the piece must not take home.
-  void Add(Packet& piece) {
-    if (piece.borrows()) EndLoan(piece);
-    if (piece.pool() != pool_ || piece.owner() != owner_ || size_ == pieces_.size()) Turn(piece);
-    piece.next_ = nullptr;
-    piece.home_ &= ~(Packet::kFragments | Packet::kCharged);
-    pieces_[size_++] = &piece;
+  void AddChain(Packet* piece) {
+    while ((piece = AddAlike(piece)) != nullptr) piece = Add(*piece);
   }
 
  private:
+  // Adds pieces as long as nobody pays for them and they are of the pool, and of the lender if they borrow, of the one
+  // before. Returns the first that is not, null when there is none.
+  Packet* AddAlike(Packet* piece) {
+    const uintptr_t plain = plain_;
+    const Packet* const lending = lending_;
+    size_t size = size_;
+    uint32_t shares = shares_;
+    while (piece != nullptr && size < pieces_.size()) {
+      const uintptr_t home = piece->home_;
+      if ((home & ~(Packet::kFragments | Packet::kBorrows)) != plain) break;
+      if (piece->borrows()) {
+        if (!piece->borrows_of(lending)) break;
+        ++shares;
+      }
+      pieces_[size++] = piece;
+      piece->home_ = plain;
+      piece = std::exchange(piece->next_, nullptr);
+    }
+    size_ = size;
+    shares_ = shares;
+    return piece;
+  }
+
+  // Adds any piece: settles what it must not take home. Returns the next.
+  Packet* Add(Packet& piece) {
+    if (piece.borrows()) EndLoan(piece);
+    if (piece.pool() != pool_ || piece.owner() != owner_ || size_ == pieces_.size()) Turn(piece);
+    pieces_[size_++] = &piece;
+    piece.home_ &= ~(Packet::kFragments | Packet::kCharged);  // kFree stays, to be found
+    return std::exchange(piece.next_, nullptr);
+  }
+
   void Turn(const Packet& piece) {
     SendHome();
     pool_ = piece.pool();
     owner_ = piece.owner();
+    plain_ = owner_ == kNobody ? reinterpret_cast<uintptr_t>(pool_) : 0;
   }
 
   // Others may free packets in turn before the next piece comes.
   void SendHome() {
     if (size_ == 0) return;
     const size_t pieces = std::exchange(size_, 0);
-    pool_->PutHome(pieces_.data(), pieces);
+    pool_->PutRaw(pieces_.data(), pieces);
     if (owner_ != kNobody) pool_->options_.budget->Release(owner_, pool_->options_.buffer_size, pieces);
   }
 
@@ -221,6 +262,7 @@ class PacketPool::Homecoming {
   }
 
   PacketPool* pool_ = nullptr;
+  uintptr_t plain_ = 0;  // home_ of its packets without encumbrance; 0 while owner_ pays
   Packet* lending_ = nullptr;
   OwnerId owner_;
   uint32_t shares_ = 0;
@@ -230,24 +272,7 @@ class PacketPool::Homecoming {
 
 void PacketPool::PutEncumbered(Packet* const* packets, size_t n) {
   Homecoming homecoming;
-  for (size_t i = 0; i < n; ++i) {
-    for (Packet* piece = packets[i]; piece != nullptr;) {
-      Packet* const next = piece->next_;
-      homecoming.Add(*piece);
-      piece = next;
-    }
-  }
-}
-
-// Up to a group of plain packets of this pool.
-void PacketPool::PutHome(Packet* const* packets, size_t n) {
-  if constexpr (kCheckFrees) Bury(packets, n);
-  const uint32_t slot = ThreadSlot();
-  if (slot >= kThreadSlots) [[unlikely]]
-    return stock_->depot.Push(packets, n);
-  PacketCache& cache = stock_->caches[slot];
-  cache.Spill(n, stock_->depot);
-  CopyPointers(packets, n, cache.Open(n));
+  for (size_t i = 0; i < n; ++i) homecoming.AddChain(packets[i]);
 }
 
 void PacketPool::Bury(Packet* const* packets, size_t n) {

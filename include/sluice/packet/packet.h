@@ -267,30 +267,29 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   }
 
   // Makes known of this packet what is known of `from`, its layers and its offload request among it, but not
-  // that it was coalesced. For a packet whose headers are a copy of the other's.
+  // that it was coalesced. For a packet whose headers are a copy of the other's; it may be as PacketPool::GetRaw gave
+  // it, if start and length are set beside.
   void CopyKnowledge(const Packet& from) {
     std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival,
                 reinterpret_cast<const uint8_t*>(&from) + kArrival, kCacheLine - kArrival);
     rss_hash = from.rss_hash;
-    details_.layers = from.details_.layers;
-    details_.mark = from.details_.mark;
-    details_.timestamp = from.details_.timestamp;
+    details_.known = from.details_.known;
     coalesced_ = false;
   }
 
   // Metadata of line 1. What was not set reads as zero, and costs no access to the line.
   // --------------------------------
-  Layers& layers() { return details_.layers; }  // meaningful after Parse (parse.h)
-  const Layers& layers() const { return details_.layers; }
+  Layers& layers() { return details_.known.layers; }  // meaningful after Parse (parse.h)
+  const Layers& layers() const { return details_.known.layers; }
 
-  Nanoseconds timestamp() const { return stamped_ ? details_.timestamp : 0; }  // of arrival
+  Nanoseconds timestamp() const { return stamped_ ? details_.known.timestamp : 0; }  // of arrival
   void set_timestamp(Nanoseconds at) {
-    details_.timestamp = at;
+    details_.known.timestamp = at;
     stamped_ = true;
   }
-  uint32_t mark() const { return marked_ ? details_.mark : 0; }  // given by a rule
+  uint32_t mark() const { return marked_ ? details_.known.mark : 0; }  // given by a rule
   void set_mark(uint32_t mark) {
-    details_.mark = mark;
+    details_.known.mark = mark;
     marked_ = true;
   }
   // How many frames receive coalescing joined into this one, and the L4 payload bytes of each but the last.
@@ -324,10 +323,11 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     kEncumbrances = 31,
   };
 
-  static constexpr size_t kArrival =
-      kCacheLine - 16;  // of ingress_port: from there on line 0 is what is known
+  // Where ingress_port is: from there to the end of line 0 is what is known of the frame.
+  static constexpr size_t kArrival = kCacheLine - 16;
 
   Packet() {}
+  bool encumbered() const { return (home_ & kEncumbrances) != 0; }
   void Borrow(uint8_t* data, uint32_t bytes, Lender* lender, uint64_t cookie) {
     data_ = data;
     length_ = head_length_ = bytes;
@@ -335,18 +335,25 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.cookie = cookie;
     home_ |= kBorrows;
   }
+  void ForgetKnown() { std::memset(reinterpret_cast<uint8_t*>(this) + kCacheLine - kKnown, 0, kKnown); }
   void CopyLoan();
   void EndLoan();
-  // Whose bytes this borrows, if they are another packet's.
+  // Of a packet that borrows: whose bytes, if they are another packet's.
   Packet* lending_packet() const {
     return details_.lender == nullptr ? reinterpret_cast<Packet*>(details_.cookie) : nullptr;
   }
+  bool borrows_of(const Packet* packet) const {
+    return details_.lender == nullptr && details_.cookie == reinterpret_cast<uint64_t>(packet);
+  }
 
   // Line 1. A fresh packet has the last holder's leavings here: line 0 says what is meaningful.
-  struct Details {
+  struct Known {  // what CopyKnowledge copies: half a line
     Layers layers;
     uint32_t mark;
     Nanoseconds timestamp;
+  };
+  struct Details {
+    Known known;
     uint16_t coalesced_segments;
     uint16_t coalesced_size;
     OwnerId owner;
@@ -354,6 +361,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     uint64_t cookie;
   };
   static constexpr size_t kCompanions = sizeof(Details) / sizeof(uint32_t);
+  static_assert(sizeof(Known) == kCacheLine / 2, "one load and one store, where there are such");
   static_assert(sizeof(Details) == kCacheLine - 8, "fills line 1 but for the depot's link");
 
   union {

@@ -100,6 +100,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   Packet* Make(uint32_t index);
 
   Packet* const* FindCached(size_t n);
+  Packet** OpenCached(size_t n);
   size_t TakeSlowly(Packet** to, size_t n);
   size_t TakeUncached(Packet** to, size_t n);
   bool CollectIdleCaches();
@@ -107,7 +108,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   bool PutPlain(Packet* const* packets, size_t n);
   static void PutSlowly(Packet* const* packets, size_t n);
   static void PutEncumbered(Packet* const* packets, size_t n);
-  void PutHome(Packet* const* packets, size_t n);
+  void PutRawSlowly(Packet* const* packets, size_t n);
   static bool ChargeBuffer(const Packet& piece, OwnerId owner);
   static void ReleaseBuffer(const Packet& piece, OwnerId owner);
 

@@ -121,19 +121,22 @@ void Segmenter::Headers::ReadL4(bool checksum_asked, bool finish_checksums) {
   const bool none = !tcp_ && !checksum_asked && At<Be16>(l4_field_) == Be16();
   l4_checksum_ = none ? L4Checksum::kNone : finish_checksums ? L4Checksum::kFinish : L4Checksum::kLeave;
   reads_payload_ = finishes_l4();
-  flags_ = 0;
-  offset_ = counted_ = 0;
+  flags_ = last_flags_ = 0;
+  urges_ = false;
+  offset_ = 0;
   if (tcp_) ReadTcp();
 }
 
 void Segmenter::Headers::ReadTcp() {
   auto& tcp = At<TcpHeader>(l4_);
-  flags_ = tcp.flags;
+  last_flags_ = tcp.flags & (TcpHeader::kFin | TcpHeader::kPsh);
+  flags_ = tcp.flags ^ last_flags_;
   sequence_ = tcp.sequence.get();
   urgent_ = tcp.urgent.get();
   tcp.flags = 0;
   tcp.sequence = uint32_t{0};
-  if ((flags_ & TcpHeader::kUrg) != 0) tcp.urgent = uint16_t{0};
+  urges_ = (flags_ & TcpHeader::kUrg) != 0;
+  if (urges_) tcp.urgent = uint16_t{0};
 }
 
 // The tunnel's own checksum: of outer UDP, where it is not zero, or of GRE.
@@ -211,21 +214,27 @@ void Segmenter::Headers::SetCover(uint32_t payload) {
 
 void Segmenter::Headers::Finish(uint8_t* to, uint16_t sum) const {
   if (finishes_l4()) {
-    *HeaderAt<Be16>(to, l4_field_) = ChecksumField(l4_sum_ + counted_ + sum, !tcp_);
+    *HeaderAt<Be16>(to, l4_field_) = ChecksumField(l4_sum_ + CountedSum(to) + sum, !tcp_);
   } else {
     *HeaderAt<Be16>(to, cover_field_) =
         ChecksumField(cover_sum_ + sum, layers_.outer.l4_type == L4Type::kUdp);
   }
 }
 
+// Of what Write wrote into the L4 header where the template has zeros. A word of 32 bits is as good as its halves: they
+// differ by a multiple of 2^16 - 1.
+uint64_t Segmenter::Headers::CountedSum(const uint8_t* to) const {
+  if (!tcp_) return 0;
+  const auto& tcp = *HeaderAt<TcpHeader>(to, l4_);
+  const uint64_t sum = uint64_t{tcp.sequence.get()} + tcp.flags;
+  return urges_ ? sum + tcp.urgent.get() : sum;
+}
+
 // The pointer counts from the segment's own sequence (RFC 9293, 3.1). Once passed it says nothing more.
-void Segmenter::Headers::WriteUrgent(TcpHeader& header) {
+void Segmenter::Headers::WriteUrgent(TcpHeader& header) const {
   const bool ahead = offset_ == 0 || urgent_ > offset_;
-  const uint16_t pointer = ahead ? static_cast<uint16_t>(urgent_ - offset_) : uint16_t{0};
+  header.urgent = ahead ? static_cast<uint16_t>(urgent_ - offset_) : uint16_t{0};
   if (!ahead) header.flags &= static_cast<uint8_t>(~TcpHeader::kUrg);
-  header.urgent = pointer;
-  counted_ += pointer;
-  if (!ahead) counted_ -= TcpHeader::kUrg;
 }
 
 // In host order.

@@ -11,12 +11,14 @@
 // Segments but the last are all of one length, so of every checksum only the part that counts up is added anew.
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 
 #include "sluice/base/drop_reason.h"
+#include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/packet.h"
 #include "sluice/packet/segment.h"
@@ -52,14 +54,14 @@ class Segmenter::Headers {
 
   // Writes the next segment's headers, which carry `payload` bytes, at `to`.
   void Write(uint8_t* to, uint32_t payload, bool last) {
-    const size_t length = length_;
-    for (size_t i = 0; i < length; i += kBlock) std::memcpy(to + i, bytes_.data() + i, kBlock);
+    CopyTemplate(to);
     for (size_t i = 0; i < ipv4s_; ++i) WriteId(to, ipv4_[i]);
     if (tcp_) WriteTcp(to, last);
     offset_ += payload;
   }
 
-  // Writes what depends on the payload of the segment that Write wrote last; `sum` is that of the payload.
+  // Writes into what Write wrote at `to`, with the template as it was, what depends on the payload; `sum` is that of
+  // the payload.
   void Finish(uint8_t* to, uint16_t sum) const;
 
  private:
@@ -72,11 +74,6 @@ class Segmenter::Headers {
     uint32_t sum = 0;
   };
 
-  static uint16_t Folded(uint32_t sum) {
-    sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<uint16_t>(sum + (sum >> 16));
-  }
-
   template <typename H>
   H& At(uint32_t offset) {
     return *HeaderAt<H>(bytes_.data(), offset);
@@ -84,8 +81,8 @@ class Segmenter::Headers {
   uint16_t SumOf(uint32_t begin, uint32_t end) const;
   uint16_t PseudoHeaderSum(const LayerOffsets& at, uint32_t payload) const;
   // A UDP checksum of zero is sent as all ones (RFC 768).
-  static uint16_t ChecksumField(uint32_t sum, bool udp) {
-    const auto checksum = static_cast<uint16_t>(~Folded(sum));
+  static uint16_t ChecksumField(uint64_t sum, bool udp) {
+    const auto checksum = static_cast<uint16_t>(~FoldSum(sum));
     return checksum == 0 && udp ? uint16_t{0xffff} : checksum;
   }
 
@@ -101,29 +98,32 @@ class Segmenter::Headers {
   void SetL4Checksum(uint32_t payload);
   void SetCover(uint32_t payload);
 
+  void CopyTemplate(uint8_t* to) const {
+    const uint8_t* from = bytes_.data();
+    for (const uint8_t* const end = from + length_; from < end; from += kBlock, to += kBlock) {
+      std::memcpy(to, from, kBlock);
+    }
+  }
+  // As FoldSum (checksum.h), of half as many bits.
+  static uint16_t FoldHalf(uint32_t sum) { return static_cast<uint16_t>((sum + std::rotl(sum, 16)) >> 16); }
   static void WriteId(uint8_t* to, Ipv4& ip) {
     auto* const header = HeaderAt<Ipv4Header>(to, ip.at);
     header->id = ip.id;
-    header->checksum = static_cast<uint16_t>(~Folded(ip.sum + ip.id));
+    header->checksum = static_cast<uint16_t>(~FoldHalf(ip.sum + ip.id));
     ++ip.id;
   }
   void WriteTcp(uint8_t* to, bool last) {
     auto* const header = HeaderAt<TcpHeader>(to, l4_);
     const uint32_t sequence = sequence_ + offset_;
-    const uint8_t flags = FlagsOf(last);
+    const auto flags = static_cast<uint8_t>(flags_ | (last ? last_flags_ : 0));
+    flags_ &= static_cast<uint8_t>(~TcpHeader::kCwr);
     header->sequence = sequence;
     header->flags = flags;
-    counted_ = (sequence >> 16) + (sequence & 0xffff) + flags;
-    if ((flags & TcpHeader::kUrg) != 0) [[unlikely]]
+    if (urges_) [[unlikely]]
       WriteUrgent(*header);
   }
-  uint8_t FlagsOf(bool last) const {
-    constexpr uint8_t kAtTheEnd = TcpHeader::kFin | TcpHeader::kPsh;
-    const uint8_t absent =
-        static_cast<uint8_t>((last ? 0 : kAtTheEnd) | (offset_ == 0 ? 0 : TcpHeader::kCwr));
-    return flags_ & static_cast<uint8_t>(~absent);
-  }
-  void WriteUrgent(TcpHeader& header);
+  void WriteUrgent(TcpHeader& header) const;
+  uint64_t CountedSum(const uint8_t* to) const;
 
   alignas(kBlock) std::array<uint8_t, kMost> bytes_;
   uint32_t length_ = 0;
@@ -131,8 +131,10 @@ class Segmenter::Headers {
   size_t ipv4s_ = 0;
   std::array<Ipv4, 2> ipv4_;
   bool tcp_ = false;
-  uint8_t flags_ = 0;  // of the big packet, as the next two
-  uint16_t urgent_ = 0;
+  uint8_t flags_ = 0;       // of the next segment ...
+  uint8_t last_flags_ = 0;  // ... and what the last has beside
+  bool urges_ = false;      // the big packet's urgent pointer counts
+  uint16_t urgent_ = 0;     // of the big packet, as the next
   uint32_t sequence_ = 0;
   uint32_t offset_ = 0;  // payload of the segments so far
 
@@ -141,7 +143,6 @@ class Segmenter::Headers {
   uint32_t l4_field_ = 0;   // where the L4 checksum is
   uint16_t l4_pseudo_ = 0;  // the sum of the pseudo-header
   uint32_t l4_sum_ = 0;     // of pseudo-header and L4 header, without what counts up
-  uint32_t counted_ = 0;    // the sum of that, in the last segment
   uint32_t cover_ = 0;      // where the header is whose checksum covers the inner packet; 0 = there is none
   uint32_t cover_field_ = 0;
   uint32_t cover_sum_ = 0;  // of what it covers, without payload that nothing inside has summed

@@ -109,15 +109,28 @@ class SLUICE_EXPORT Segmenter {
   class Headers;
   class Stock;
 
+  // Where the payload goes on: what is left of a piece.
+  struct Place {
+    const Packet* piece = nullptr;
+    const uint8_t* data = nullptr;
+    uint32_t bytes = 0;
+  };
+  static Place PlaceIn(const Packet* piece) {
+    return {.piece = piece, .data = piece->data(), .bytes = piece->head_length()};
+  }
+
   void Take(PacketPtr packet);
-  inline PacketPtr Make(Stock& stock);
-  inline bool AttachPayload(Packet& segment, uint32_t bytes, Stock& stock);
+  size_t MakeAll(Stock& stock);
+  size_t Make(Packet* const* heads, size_t n, Stock& stock);
+  void WriteHeads(Packet* const* heads, size_t n, uint32_t payload, bool last);
+  template <bool reads>
+  size_t AttachPayloads(Packet* const* heads, size_t n, uint32_t payload, Stock& stock);
+  void GiveUp(Burst& out, const Stock& stock, size_t made);
 
   const SegmentOptions options_;
   const std::unique_ptr<Headers> headers_;
   SharedPacket big_;
-  const Packet* piece_ = nullptr;  // that the payload goes on in ...
-  uint32_t at_ = 0;                // ... from here
+  Place place_;
   uint32_t payload_left_ = 0;
   uint32_t size_ = 0;  // payload of each segment but the last
   uint32_t left_ = 0;  // segments

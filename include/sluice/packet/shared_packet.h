@@ -43,10 +43,12 @@ class SLUICE_EXPORT SharedPacket {
   const Packet* operator->() const { return packet_; }
   const Packet* get() const { return packet_; }
 
-  // Makes the frame of the empty packet `borrower` the `bytes` at `data`, which lie in this packet or in one of
-  // its fragments.
-  void Lend(const uint8_t* data, uint32_t bytes, Packet& borrower) {
+  // Makes of `borrower`, which may be as PacketPool::GetRaw gave it, a piece of the `bytes` at `data`, which lie in
+  // this packet or in one of its fragments. `length` is the piece's length(): more, if others will be linked to it.
+  void Lend(const uint8_t* data, uint32_t bytes, uint32_t length, Packet& borrower) {
     borrower.Borrow(const_cast<uint8_t*>(data), bytes, nullptr, reinterpret_cast<uint64_t>(packet_));
+    borrower.length_ = length;
+    borrower.ForgetKnown();
     ++uncounted_;
   }
 

@@ -335,7 +335,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.cookie = cookie;
     home_ |= kBorrows;
   }
-  void ForgetKnown() { std::memset(reinterpret_cast<uint8_t*>(this) + kCacheLine - kKnown, 0, kKnown); }
+  void ForgetKnown() { std::memset(reinterpret_cast<uint8_t*>(this) + kArrival, 0, kCacheLine - kArrival); }
   void CopyLoan();
   void EndLoan();
   // Of a packet that borrows: whose bytes, if they are another packet's.

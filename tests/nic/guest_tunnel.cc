@@ -42,8 +42,11 @@ GuestTunnel::GuestTunnel(const Namespace& sender, const Namespace& host, const s
     : options_(options),
       pool_(Must(PacketPool::Create({.packets = 8192, .huge_pages = HugePages::kOff}))),
       coalescer_(Must(Coalescer::Create({.max_bytes = 65535 - kMostHeaders, .udp = false}))),
-      sender_(Open("sender",
-                   MakeTapWire({.interface = "tap0", .netns = sender.path(), .leave_checksums = false}))),
+      sender_(Open("sender", MakeTapWire({.interface = "tap0",
+                                          .netns = sender.path(),
+                                          .checksums = Want::kOff,
+                                          .tso = Want::kOff,
+                                          .uso = Want::kOff}))),
       guest_(Open("guest", SpoiledWire(guest_tap, host, options.spoil))) {
   Parse(options_.headers, static_cast<uint32_t>(options_.headers.size()), layers_);
   sender.MustRun(absl::StrCat("ip link set tap0 mtu ", kInnerMtu,

@@ -15,6 +15,7 @@
 #include "sluice/packet/capture_file.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
+#include "tests/support/copying_segmenter.h"
 #include "tests/support/frames.h"
 #include "tests/support/wire_ends.h"
 
@@ -291,6 +292,47 @@ TEST_CASE("what is sent is written, with requests fulfilled, in the form asked f
   CHECK(written[0].bytes == Numbered(7));
   CHECK(written[0].time > kBirth);
   CHECK((*CaptureReader::Open(path))->format() == format);
+}
+
+TEST_CASE("what asks to be cut is written as the frames that a twin cuts, each with its tag") {
+  Replay replay(Frames(1));
+  const std::string path = replay.folder.file("out");
+  replay.Open({.write_path = path});
+  testing::FrameSpec spec = {.payload_size = 9000};
+  PacketPtr packet = MakePacket(*replay.pool, testing::TcpFrame(spec));
+  packet->offload = {.l4_checksum = true, .segment = true, .insert_vlan = true, .mss = 1400};
+  packet->vlan_tci = 7;
+  const uint32_t length = packet->length();
+  Burst burst;
+  burst.Push(std::move(packet));
+  CHECK(replay.nic->tx(QueueId(0)).Send(burst) == 1);
+  REQUIRE(replay.nic->Stop().ok());
+
+  spec.vlans = {7};
+  const Bytes tagged = testing::TcpFrame(spec);
+  Layers layers;
+  REQUIRE(Parse(tagged, static_cast<uint32_t>(tagged.size()), layers) == ParseVerdict::kOk);
+  std::vector<Bytes> written;
+  for (const Frame& frame : ReadCapture(path)) written.push_back(frame.bytes);
+  CHECK((written == testing::CopyingSegment(tagged, layers, 1400)));
+  CHECK(replay.nic->tx(QueueId(0)).stats().packets == 1);
+  CHECK(replay.nic->tx(QueueId(0)).stats().bytes == length);
+}
+
+TEST_CASE("a time that the format cannot tell costs no frame") {
+  const Nanoseconds too_late = (Nanoseconds{1} << 32) * 1'000'000'000;  // after 2106
+  Replay replay({{kBirth, Numbered(1)}});
+  const std::string path = replay.folder.file("out");
+  replay.Open({.write_path = path, .write_format = CaptureFormat::kPcapMicroseconds, .keep_times = true});
+  PacketPtr packet = MakePacket(*replay.pool, Numbered(1));
+  packet->set_timestamp(too_late);
+  Burst burst;
+  burst.Push(std::move(packet));
+  replay.nic->tx(QueueId(0)).Send(burst);
+  REQUIRE(replay.nic->Stop().ok());
+  const std::vector<Frame> written = ReadCapture(path);
+  REQUIRE(written.size() == 1);
+  CHECK(written[0].time < too_late);
 }
 
 TEST_CASE("times may be kept from one file to the other") {

@@ -4,11 +4,19 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
+#include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sluice/base/status.h"
+#include "sluice/packet/headers.h"
+#include "sluice/packet/parse.h"
+#include "tests/support/copying_segmenter.h"
 #include "tests/support/footprint.h"
+#include "tests/support/frames.h"
 #include "tests/support/nic_bench.h"
 
 namespace sluice::testing {
@@ -290,6 +298,133 @@ void CheckStopUnderWay(const Subject& subject) {
   CHECK(bench.a().rx_count() == 0);
 }
 
+// Offload requests.
+// ---------------------------------------------------------------------------------------------------------
+
+constexpr uint16_t kMss = 1000;
+constexpr uint16_t kUncut = 65535;
+constexpr uint16_t kTag = 7;
+const FrameSpec kAsking = {.source_mac = "02:51:a1:ce:00:02", .payload_size = 1200};
+
+std::vector<Bytes> Frames(const Bytes& bytes, uint16_t size) {
+  Layers layers;
+  REQUIRE(Parse(bytes, static_cast<uint32_t>(bytes.size()), layers) == ParseVerdict::kOk);
+  return CopyingSegment(bytes, layers, size);
+}
+
+// What an arrival is on a cable: a tag beside it is in it, and what came unfinished over a wire in memory, or was joined
+// on arrival, is finished and cut by the twin.
+std::vector<Bytes> OnCable(const Packet& arrival) {
+  Bytes bytes = BytesOf(arrival);
+  if (arrival.vlan_stripped) {
+    const Bytes tag = {0x81, 0x00, static_cast<uint8_t>(arrival.vlan_tci >> 8),
+                       static_cast<uint8_t>(arrival.vlan_tci)};
+    bytes.insert(bytes.begin() + 12, tag.begin(), tag.end());
+  }
+  if (arrival.offload.segment) return Frames(bytes, arrival.offload.mss);
+  return arrival.offload.any() ? Frames(bytes, kUncut) : std::vector<Bytes>{bytes};
+}
+
+bool IsOurs(const Packet& packet) {
+  const std::array<uint8_t, 6> source = {2, 0x51, 0xa1, 0xce, 0, 2};
+  const Bytes bytes = BytesOf(packet);
+  return bytes.size() > 12 && std::equal(source.begin(), source.end(), bytes.begin() + 6);
+}
+
+// The frames of kAsking that arrive at b, `count` of them at least.
+std::vector<Bytes> CollectOnCable(NicBench& bench, size_t count) {
+  std::vector<Bytes> frames;
+  bench.Until([&] {
+    for (uint16_t i = 0; i < bench.b().rx_count(); ++i) {
+      Burst arrived;
+      bench.b().rx(QueueId{i}).Receive(arrived);
+      for (const Packet* packet : arrived) {
+        if (!IsOurs(*packet)) continue;
+        for (Bytes& frame : OnCable(*packet)) frames.push_back(std::move(frame));
+      }
+    }
+    bench.a().tx(kFirst).Reclaim();
+    return frames.size() >= count;
+  });
+  return frames;
+}
+
+// Sends `packet` from a; what is then on the cable is `frames`, of one packet.
+void CheckSentAs(NicBench& bench, PacketPtr packet, const std::vector<Bytes>& frames) {
+  REQUIRE(packet != nullptr);
+  Burst burst;
+  burst.Push(std::move(packet));
+  CHECK(bench.a().tx(kFirst).Send(burst) == 1);
+  CHECK((CollectOnCable(bench, frames.size()) == frames));
+  CHECK(bench.a().tx(kFirst).stats().packets == 1);
+  CHECK(bench.a().drops().total() == 0);
+}
+
+void CheckCuts(const Subject& subject, size_t piece) {
+  NicBench bench(subject);
+  bench.Start();
+  FrameSpec spec = kAsking;
+  spec.payload_size = 9500;
+  const Bytes big = TcpFrame(spec);
+  PacketPtr packet = MakePacket(bench.pool_a(), big, piece);
+  packet->offload = {.l4_checksum = true, .segment = true, .mss = kMss};
+  CheckSentAs(bench, std::move(packet), Frames(big, kMss));
+}
+
+void CheckSums(const Subject& subject) {
+  NicBench bench(subject);
+  bench.Start();
+  const Bytes whole = UdpFrame(kAsking);
+  Bytes unfinished = whole;
+  unfinished[sizeof(EthernetHeader) + sizeof(Ipv4Header) + offsetof(UdpHeader, checksum)] ^= 0x5a;
+  PacketPtr packet = MakePacket(bench.pool_a(), unfinished);
+  packet->offload.l4_checksum = true;
+  CheckSentAs(bench, std::move(packet), {whole});
+}
+
+void CheckTags(const Subject& subject) {
+  NicBench bench(subject);
+  bench.Start();
+  PacketPtr packet = MakePacket(bench.pool_a(), UdpFrame(kAsking));
+  packet->offload.insert_vlan = true;
+  packet->vlan_tci = kTag;
+  FrameSpec tagged = kAsking;
+  tagged.vlans = {kTag};
+  CheckSentAs(bench, std::move(packet), {UdpFrame(tagged)});
+}
+
+void CheckChain(const Subject& subject) {
+  NicBench bench(subject);
+  bench.Start();
+  const Bytes frame = UdpFrame(kAsking);
+  CheckSentAs(bench, MakePacket(bench.pool_a(), frame, 333), {frame});
+}
+
+// The packets beside it are sent too, in order, and all come home.
+void CheckCutsAmongOthers(const Subject& subject) {
+  NicBench bench(subject);
+  bench.Start();
+  FrameSpec spec = kAsking;
+  std::vector<Bytes> expected;
+  Burst burst;
+  for (uint16_t i = 0; i < 12; ++i) {
+    spec.ip_id = static_cast<uint16_t>(100 * i);
+    spec.payload_size = i % 3 == 0 ? 7300 : 700;
+    const Bytes frame = TcpFrame(spec);
+    burst.Push(MakePacket(bench.pool_a(), frame));
+    if (i % 3 == 0) burst[i].offload = {.l4_checksum = true, .segment = true, .mss = kMss};
+    for (Bytes& one : Frames(frame, i % 3 == 0 ? kMss : kUncut)) expected.push_back(std::move(one));
+  }
+  std::vector<Bytes> arrived;
+  REQUIRE(bench.Until([&] {
+    bench.a().tx(kFirst).Send(burst);
+    for (Bytes& frame : CollectOnCable(bench, 1)) arrived.push_back(std::move(frame));
+    return arrived.size() >= expected.size();
+  }));
+  CHECK((arrived == expected));
+  CHECK(bench.a().tx(kFirst).stats().packets == 12);
+}
+
 // Link.
 // ---------------------------------------------------------------------------------------------------------
 
@@ -480,6 +615,7 @@ Capabilities CapabilitiesOf(const Subject& subject) { return subject.open().a->c
 void CheckConformance(const Subject& subject) {
   CheckLifecycle(subject);
   CheckTraffic(subject);
+  CheckRequests(subject);
   CheckLink(subject);
   CheckWaking(subject);
   CheckSteering(subject);
@@ -512,6 +648,15 @@ void CheckTraffic(const Subject& subject) {
       CheckWrongLengths(subject);
     }
   }
+}
+
+void CheckRequests(const Subject& subject) {
+  SECTION("a packet that asks to be cut leaves as frames") { CheckCuts(subject, 0); }
+  SECTION("so does one in many pieces") { CheckCuts(subject, 700); }
+  SECTION("what is cut keeps its place between other packets") { CheckCutsAmongOthers(subject); }
+  SECTION("a checksum that is asked for is right") { CheckSums(subject); }
+  SECTION("a tag that is asked for is in its place") { CheckTags(subject); }
+  SECTION("a packet in pieces leaves as a frame") { CheckChain(subject); }
 }
 
 void CheckLink(const Subject& subject) {

@@ -63,6 +63,7 @@ void CheckConformance(const Subject& subject);
 // In parts, for backends that are not quite a pair of Nics.
 void CheckLifecycle(const Subject& subject);  // options, Start, Stop, what is left behind; needs no peer
 void CheckTraffic(const Subject& subject);    // bursts, order, ownership, sizes, statistics
+void CheckRequests(const Subject& subject);   // what packets ask for is done, by whomever
 void CheckLink(const Subject& subject);       // down, up, events
 void CheckWaking(const Subject& subject);     // Arm and fd
 void CheckSteering(const Subject& subject);   // rules and RSS, or their refusal, as capabilities() say

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "nic/model/finisher_internal.h"
+#include "nic/offload/finisher_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
 #include "tests/support/frames.h"

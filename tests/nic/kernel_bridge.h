@@ -5,7 +5,8 @@
 // Two kernels that talk through the library, and judge what it passes on:
 //
 //   left kernel ── tap0 ── ModelNic ═ stage ═ ModelNic ─┬─ tap0 ─────────────── right kernel
-//     10.0.0.1                (a thread)                └─ AF_PACKET, veth eth0     10.0.0.2
+//     10.0.0.1                (a thread)                ├─ AF_PACKET, veth eth0     10.0.0.2
+//                                                       └─ XdpNic in its place, veth eth0
 //
 // Frames into a veth go without any mark, so that the kernel behind it checks every checksum.
 
@@ -35,6 +36,7 @@ struct BridgeOptions {
   Stage to_right = {}, to_left = {};
   // Put around the wire on the right.
   std::function<std::unique_ptr<Wire>(std::unique_ptr<Wire>)> around_right = {};
+  bool right_is_xdp = false;
 };
 
 class KernelBridge {
@@ -52,14 +54,15 @@ class KernelBridge {
   // Packets that came from the left kernel and were still to be cut.
   uint64_t uncut() const { return uncut_; }
   uint32_t longest_uncut() const { return longest_uncut_; }
-  ModelNic& left_nic() { return *left_nic_; }
-  ModelNic& right_nic() { return *right_nic_; }
+  Nic& left_nic() { return *left_nic_; }
+  Nic& right_nic() { return *right_nic_; }
 
   const Namespace left, middle, right;
   const std::string right_interface;
 
  private:
-  std::unique_ptr<ModelNic> NicOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const;
+  std::unique_ptr<Nic> NicOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const;
+  std::unique_ptr<Nic> RightXdpNic() const;
   std::unique_ptr<Wire> LeftWire(TapWireOptions options) const;
   std::unique_ptr<Wire> RightWire(const BridgeOptions& options) const;
   void CountUncut(const Burst& burst);
@@ -68,7 +71,7 @@ class KernelBridge {
 
   std::unique_ptr<VethPair> veth_;
   std::unique_ptr<PacketPool> pool_;
-  std::unique_ptr<ModelNic> left_nic_, right_nic_;
+  std::unique_ptr<Nic> left_nic_, right_nic_;
   std::atomic<uint64_t> uncut_{0};
   std::atomic<uint32_t> longest_uncut_{0};
   std::atomic<bool> stop_{false};

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -24,6 +25,7 @@
 #include "sluice/base/status.h"
 #include "sluice/nic/xdp_nic.h"
 #include "tests/nic/conformance.h"
+#include "tests/nic/kernel_bridge.h"
 #include "tests/support/frames.h"
 #include "tests/support/netns.h"
 
@@ -105,6 +107,19 @@ struct TwoPorts : Bench {
     MustStart(*left, queues);
     MustStart(*right, queues);
   }
+  // What waits at the right, but for the kernel's own chatter.
+  std::vector<Bytes> Poll() {
+    const Bytes ours = UdpFrame({});
+    std::vector<Bytes> frames;
+    Burst burst;
+    right->rx(QueueId(kFirst)).Receive(burst);
+    for (const Packet* packet : burst) {
+      Bytes frame = BytesOf(*packet);
+      if (std::equal(frame.begin() + 6, frame.begin() + 12, ours.begin() + 6))
+        frames.push_back(std::move(frame));
+    }
+    return frames;
+  }
   // Waits for `n` frames at the right.
   std::vector<Bytes> Collect(size_t n) {
     std::vector<Bytes> frames;
@@ -149,10 +164,52 @@ TEST_CASE("an AF_XDP port keeps the promises of a Nic", "[xdp][conformance]") {
 
 TEST_CASE("an AF_XDP port on the generic hook keeps the promises of traffic", "[xdp][conformance]") {
   Bench bench;
-  testing::CheckTraffic({
+  const testing::Subject subject = {
       .open = [&] { return PairOfPorts(bench.where, Want::kOff); },
       .back_pressure = false,
-  });
+  };
+  testing::CheckTraffic(subject);
+  testing::CheckRequests(subject);
+}
+
+TEST_CASE("segments that the ring has no room for wait, and nothing overtakes them", "[xdp]") {
+  TwoPorts ports;
+  ports.Start({.rx_ring = 256, .tx_ring = 8});
+  const Bytes after = NumberedFrame(64, 1);
+  Burst burst;
+  burst.Push(MakePacket(*ports.pool, testing::TcpFrame({.payload_size = 30'000})));
+  burst[0].offload = {.l4_checksum = true, .segment = true, .mss = 500};
+  burst.Push(MakePacket(*ports.pool, after));
+  std::vector<Bytes> arrived;
+  TxQueue& tx = ports.left->tx(QueueId(kFirst));
+  CHECK(Eventually([&] {
+    tx.Send(burst);
+    for (Bytes& frame : ports.Poll()) arrived.push_back(std::move(frame));
+    return arrived.size() == 61;
+  }));
+  CHECK(arrived.back() == after);
+  CHECK(tx.stats().packets == 2);
+  CHECK(ports.left->counters().copies == 60);
+  CHECK(ports.left->drops().total() == 0);
+}
+
+TEST_CASE("what is being cut when the link goes is one drop, and what comes later is sent", "[xdp]") {
+  TwoPorts ports;
+  ports.Start({.rx_ring = 256, .tx_ring = 8});
+  TxQueue& tx = ports.left->tx(QueueId(kFirst));
+  ports.where.MustRun("ip link set right down");
+  REQUIRE(Eventually([&] { return ports.left->link() == LinkState::kDown; }));
+  Burst burst;
+  burst.Push(MakePacket(*ports.pool, testing::TcpFrame({.payload_size = 30'000})));
+  burst[0].offload = {.l4_checksum = true, .segment = true, .mss = 500};
+  CHECK(tx.Send(burst) == 1);
+  CHECK(tx.stats().drops[DropReason::kLinkDown] == 1);
+  ports.where.MustRun("ip link set right up");
+  REQUIRE(Eventually([&] { return ports.left->link() == LinkState::kUp; }));
+  burst.Push(MakePacket(*ports.pool, NumberedFrame(64, 1)));
+  CHECK(tx.Send(burst) == 1);
+  CHECK(ports.Collect(1).back() == NumberedFrame(64, 1));
+  CHECK(tx.stats().drops.total() == 1);
 }
 
 TEST_CASE("frames cross a cable byte by byte, short and long", "[xdp]") {
@@ -632,6 +689,19 @@ TEST_CASE("two kernels ping each other through two ports", "[xdp]") {
   const auto ping = carrier.guest(0).Run("ping -c 20 -i 0.01 -s 1400 10.0.0.2");
   INFO(ping.output);
   CHECK(Says(ping.output, " 0% packet loss"));
+}
+
+TEST_CASE("what a kernel leaves uncut on TAP, an AF_XDP port sends as frames, with not one wrong", "[xdp]") {
+  const testing::KernelBridge bridge({.right_is_xdp = true});
+  testing::CheckWhole(bridge, testing::SendStream(bridge, 24'000'000));
+  CHECK(bridge.longest_uncut() > 60'000);
+  CHECK(bridge.MeanFrameAtRight() <= 1514);
+}
+
+TEST_CASE("datagrams that a kernel left to be cut reach another through an AF_XDP port", "[xdp]") {
+  const testing::KernelBridge bridge({.left_tap = {.uso = Want::kRequire}, .right_is_xdp = true});
+  testing::CheckWhole(bridge, testing::SendDatagrams(bridge, 20, 46));
+  CHECK(bridge.uncut() >= 20);
 }
 
 TEST_CASE("a file crosses two ports over TCP unharmed, both ways", "[xdp]") {

@@ -16,9 +16,9 @@
 //   cut off gives its whole records, then a kQueueError event with the reason and one drop as kMalformed. Frames
 //   longer than a buffer come in fragments. What a capture kept only in part arrives as that part; what is no
 //   Ethernet frame is counted as kMalformed.
-// Send: one queue; offloads are finished in software. Records are buffered, and reach the file at the latest with
-//   Reclaim, Stop, or the end of the Nic; it goes on after the end of the file that is read. The file is made when
-//   the Nic is opened, and goes on over Stop and Start. When it cannot be written any more (disk full) there is one
+// Send: one queue; offloads are finished in software, and what asks to be cut is written as its segments. Records
+//   are buffered, and reach the file at the latest with Reclaim, Stop, or the end of the Nic; it goes on after the
+//   end of the file that is read. The file is made when the Nic is opened, and goes on over Stop and Start. When it cannot be written any more (disk full) there is one
 //   kQueueError event; what was sent since the last Reclaim, and all that follows, is dropped as kDeviceError.
 // Threads: as nic.h. Cost: reads and writes files as it goes, so a call may wait for a disk. Sleeping: Arm and fd work
 //   unless paced by a clock of the caller's; a file that is read flat out lets nobody sleep before its end.
@@ -45,7 +45,8 @@ struct CaptureNicOptions {
 
   std::string write_path = {};  // emptied if it is there; empty: what is sent is dropped as kNoDestination
   CaptureFormat write_format = CaptureFormat::kPcapng;
-  bool keep_times = false;  // write Packet::timestamp() where there is one, not the time of sending
+  bool keep_times = false;  // write Packet::timestamp() where there is one that the format can tell, not the
+                            // time of sending
 
   const Clock* clock = nullptr;  // of the pace; outlives the Nic. Null = Clock::Monotonic()
 };

@@ -34,8 +34,9 @@
 
 namespace sluice {
 
-// What the device can do by itself. Whatever is missing is done in software by the layer that needs it, or
-// refused with this name.
+// What the device can do by itself. What a packet asks for on send (Packet::offload) and the device does not,
+// the transmit queue does in software, with the same bytes: no request is refused for the want of a capability.
+// Whatever else is missing is done in software by the layer that needs it, or refused with this name.
 struct Capabilities {
   uint16_t max_rx_queues = 1;
   uint16_t max_tx_queues = 1;

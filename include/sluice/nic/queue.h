@@ -63,11 +63,12 @@ class SLUICE_EXPORT TxQueue {
 
   // Takes packets from the front of `burst` until the ring is full, rings the doorbell once, and returns how
   // many it took. The rest stays in the burst, in order. A packet that cannot be sent at all (too long, link
-  // down, an offload that cannot be done) is dropped under its reason, and counts as taken.
+  // down, an offload that cannot be done) is dropped under its reason, and counts as taken. One that is cut
+  // is taken whole: segments for which there is no room go with the next Send or Reclaim, before all else.
   virtual size_t Send(Burst& burst) = 0;
 
   // Frees the packets whose sending has completed. Send does this when it runs short; call it when idle, so
-  // that a quiet queue holds no buffers. Returns how many came back.
+  // that a quiet queue holds no buffers, nor segments. Returns how many came back.
   virtual size_t Reclaim() = 0;
 
   virtual QueueId id() const = 0;

@@ -20,8 +20,7 @@
 //              is taken over; max_frame then counts for the segments. An uncut frame takes up to 35 buffers of 2 KiB.
 //              UDP of more than 64 segments is cut here, for kernels before 6.9 take no more. uso needs Linux 6.2.
 //   In a tunnel: cut before it goes to the kernel, and by the kernel before it comes from there.
-//   What is forwarded to a port that cannot do it is finished there: by a model NIC. Ports that refuse requests, as an
-//   XdpNic, want all three off here.
+//   What is forwarded to a port that cannot do it is finished there, in software.
 // Loss: a frame that its header contradicts is counted, kMalformed, or kUnsupportedOffload for a kind of segmenting that
 //   was not asked for; one that the pool has no buffers for, kNoBuffer.
 // Link: up while the interface is. The interface goes with the wire's Close, unless it was made to stay (`ip tuntap add

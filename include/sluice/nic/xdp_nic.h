@@ -32,6 +32,11 @@
 //   EBUSY) when another has them, and has then changed nothing. Program and sockets go with the process,
 //   however it ends; an indirection table narrowed by a process that was killed stays so until `ethtool -X
 //   IFACE default`.
+// Offloads: AF_XDP takes finished frames in one piece. What a packet asks for is done in software by Send:
+//   checksums filled, VLAN tags put in, TCP and UDP cut (packet/segment.h), pieces joined by a copy into the pool;
+//   so a TAP port, or one that coalesces, may forward here what it likes. Segments that the ring has no room for
+//   stay in the queue, which then takes nothing more, and go with the next Send or Reclaim. A segment takes three
+//   buffers of the pool while it is made, and one until it is sent.
 // Frames: a sender on this machine may leave checksums to "hardware": switch that off at the veth peer
 //   (`ethtool -K PEER tx off`), for AF_XDP does not tell which frames are unfinished.
 //
@@ -79,7 +84,8 @@ struct XdpNicOptions {
 
 // What AF_XDP has to tell beyond a Nic's statistics. Each field is monotonic.
 struct XdpCounters {
-  uint64_t copies = 0;     // sent packets that were not one piece of this Nic's pool, and were copied into it
+  uint64_t copies = 0;     // sent frames that were not one piece of this Nic's pool, and were copied into it;
+                           // each segment is one
   uint64_t doorbells = 0;  // system calls made on send and receive
   uint64_t transmit_retries = 0;  // doorbells that the kernel answered with "not now": sent later
 };

@@ -99,6 +99,11 @@ class SLUICE_EXPORT Segmenter {
 
   // Nothing is left of the packet.
   bool done() const { return left_ == 0; }
+  // Makes no more segments of it.
+  void Abandon() {
+    left_ = 0;
+    big_.Reset();
+  }
 
   // Segments of this packet that were never made, for want of buffers (DropReason::kNoBuffer).
   uint32_t lost() const { return lost_; }

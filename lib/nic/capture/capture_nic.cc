@@ -36,7 +36,7 @@ class CaptureNic final : public Nic {
         tx_(options, events_, std::move(writer)) {
     able_.max_ring_size = kLargestRing;
     able_.max_frame = kLongestFrame;
-    able_.vlan_insert = able_.send_l3_checksum = able_.send_l4_checksum = true;
+    able_.vlan_insert = able_.send_l3_checksum = able_.send_l4_checksum = able_.segmentation = true;
     able_.fragments = able_.timestamps = true;
     able_.sleeps = rx_.sleeps();
   }

@@ -12,37 +12,42 @@ constexpr uint32_t kLongest = 65535;
 }  // namespace
 
 void CaptureTxQueue::Start(const QueueOptions& queues) {
-  finisher_.emplace(FinisherOptions{.max_frame = kLongest, .carries_fragments = true, .pool = queues.pool});
+  egress_.emplace(FinisherOptions{.max_frame = kLongest, .carries_fragments = true, .pool = queues.pool});
 }
 
+// A file has room for all: nothing ever waits.
 size_t CaptureTxQueue::Send(Burst& burst) {
-  const size_t offered = burst.size();
-  const auto now = static_cast<Nanoseconds>(absl::GetCurrentTimeNanos());  // one reading a burst
-  while (!burst.empty()) {
-    PacketPtr packet = burst.PopFront();
-    if (const std::optional<DropReason> reason = Write(packet, now)) {
-      drops_.Add(*reason);
-    } else {
-      packets_.Add();
-      bytes_.Add(packet->length());
-    }
-  }
-  return offered;
+  now_ = static_cast<Nanoseconds>(absl::GetCurrentTimeNanos());  // one reading a burst
+  return egress_->Send(burst, *this);
 }
 
-std::optional<DropReason> CaptureTxQueue::Write(PacketPtr& packet, Nanoseconds now) {
+std::optional<DropReason> CaptureTxQueue::Put(Burst& frames) {
+  while (!frames.empty()) {
+    const std::optional<DropReason> reason = Write(frames[0]);
+    if (reason.has_value()) return reason;
+    frames.PopFront();
+  }
+  return std::nullopt;
+}
+
+std::optional<DropReason> CaptureTxQueue::Write(const Packet& frame) {
   if (writer_ == nullptr) return DropReason::kNoDestination;
   if (broken_) return DropReason::kDeviceError;
-  if (const std::optional<DropReason> reason = finisher_->Finish(packet)) return reason;
-  const bool keep = options_.keep_times && packet->timestamp() != 0;
-  const absl::Status written = writer_->Write(*packet, keep ? packet->timestamp() : now);
+  const bool keep = options_.keep_times && frame.timestamp() != 0;
+  absl::Status written = writer_->Write(frame, keep ? frame.timestamp() : now_);
+  // A time that the format cannot tell is no reason to lose the frame.
+  if (keep && written.code() == absl::StatusCode::kOutOfRange) written = writer_->Write(frame, now_);
   if (written.ok()) {
     ++unflushed_;
     return std::nullopt;
   }
-  if (written.code() == absl::StatusCode::kOutOfRange) return DropReason::kTooLong;  // this one only
   Break(written);
   return DropReason::kDeviceError;
+}
+
+void CaptureTxQueue::CountSent(uint64_t packets, uint64_t bytes) {
+  packets_.Add(packets);
+  bytes_.Add(bytes);
 }
 
 void CaptureTxQueue::Flush() {

@@ -6,14 +6,14 @@
 #include <optional>
 
 #include "nic/capture/event_box_internal.h"
-#include "nic/model/finisher_internal.h"
+#include "nic/offload/egress_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/capture_nic.h"
 
 namespace sluice {
 
 // The transmit queue of a capture port: a file that grows.
-class CaptureTxQueue final : public TxQueue {
+class CaptureTxQueue final : public TxQueue, private Outlet {
  public:
   // `writer` is null where nothing is written.
   CaptureTxQueue(const CaptureNicOptions& options, EventBox& events, std::unique_ptr<CaptureWriter> writer)
@@ -32,14 +32,19 @@ class CaptureTxQueue final : public TxQueue {
   QueueStats stats() const override;
 
  private:
+  std::optional<DropReason> Put(Burst& frames) override;
+  void CountSent(uint64_t packets, uint64_t bytes) override;
+  void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
+
   void Flush();
-  std::optional<DropReason> Write(PacketPtr& packet, Nanoseconds now);
+  std::optional<DropReason> Write(const Packet& frame);
   void Break(const absl::Status& why);
 
   const CaptureNicOptions options_;
   EventBox& events_;
   const std::unique_ptr<CaptureWriter> writer_;
-  std::optional<Finisher> finisher_;
+  std::optional<Egress> egress_;
+  Nanoseconds now_ = 0;     // of the burst being sent
   uint64_t unflushed_ = 0;  // records that may not be in the file yet
   bool broken_ = false;
 

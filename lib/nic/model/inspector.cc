@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "nic/model/inspector_internal.h"
-#include "nic/model/vlan_internal.h"
+#include "nic/offload/vlan_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
 

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "nic/model/finisher_internal.h"
+#include "nic/offload/egress_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/queue.h"
 #include "sluice/nic/wire.h"
@@ -12,10 +12,7 @@
 namespace sluice {
 
 // One transmit queue of a ModelNic: finishes what has to be, and passes it on to its lane of the wire.
-//
-// A packet that is cut is taken whole. Those of its segments that the lane has no room for wait here, and nothing
-// overtakes them.
-class ModelTxQueue final : public TxQueue {
+class ModelTxQueue final : public TxQueue, private Outlet {
  public:
   ModelTxQueue(Wire& wire, QueueId id) : wire_(wire), id_(id) {}
 
@@ -25,29 +22,21 @@ class ModelTxQueue final : public TxQueue {
   QueueStats stats() const override;
 
   // Control thread, nobody sending.
-  void Open(const FinisherOptions& finishing) {
-    finisher_.emplace(finishing);
-    segmenter_.emplace(finisher_->segmenting());
-  }
+  void Open(const FinisherOptions& finishing) { egress_.emplace(finishing); }
   // What still waits was not sent.
-  void Close();
+  void Close() {
+    if (egress_.has_value()) egress_->GiveUp(DropReason::kStopped, *this);
+  }
 
  private:
-  size_t SendOdd(Burst& burst);
-  bool Transmit(Burst& burst);
-  void BeginCut(PacketPtr packet);
-  bool SendSegments();
-  void EndCut();
-  void Prepare(Burst& burst);
+  std::optional<DropReason> Put(Burst& frames) override;
+  void CountSent(uint64_t packets, uint64_t bytes) override;
+  void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
   void DropIfLinkDown(Burst& burst);
 
   Wire& wire_;
   const QueueId id_;
-  std::optional<Finisher> finisher_;
-  std::optional<Segmenter> segmenter_;
-  Burst segments_;  // cut, and not yet on the wire
-  bool cutting_ = false;
-  uint64_t cut_bytes_ = 0;  // of the packet that is being cut
+  std::optional<Egress> egress_;
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;

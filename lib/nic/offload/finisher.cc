@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "nic/model/finisher_internal.h"
-#include "nic/model/vlan_internal.h"
+#include "nic/offload/finisher_internal.h"
+#include "nic/offload/vlan_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/parse.h"
@@ -12,8 +12,8 @@ namespace sluice {
 
 std::optional<DropReason> Finisher::Finish(PacketPtr& packet) const {
   if (std::optional<DropReason> reason = Measure(*packet)) return reason;
-  if (!packet->contiguous() && !options_.carries_fragments) {
-    if (std::optional<DropReason> reason = Join(packet)) return reason;
+  if (MustCopy(*packet)) {
+    if (std::optional<DropReason> reason = Copy(packet)) return reason;
   }
   if (!options_.carries_checksums) {
     if (std::optional<DropReason> reason = FillChecksums(*packet)) return reason;
@@ -66,7 +66,7 @@ std::optional<DropReason> Finisher::Measure(const Packet& packet) const {
 }
 
 // Replaces a packet by a copy in one piece, with the pool's headroom in front.
-std::optional<DropReason> Finisher::Join(PacketPtr& packet) const {
+std::optional<DropReason> Finisher::Copy(PacketPtr& packet) const {
   PacketPtr whole = options_.pool->GetOne();
   if (whole == nullptr) return DropReason::kNoBuffer;
   if (packet->length() > whole->tailroom()) return DropReason::kTooLong;
@@ -75,6 +75,7 @@ std::optional<DropReason> Finisher::Join(PacketPtr& packet) const {
   whole->offload = packet->offload;
   whole->vlan_tci = packet->vlan_tci;
   packet = std::move(whole);
+  if (options_.copies != nullptr) options_.copies->Add();
   return std::nullopt;
 }
 
@@ -108,7 +109,7 @@ void Finisher::FillOuter(Packet& packet) {
 
 std::optional<DropReason> Finisher::PutTag(PacketPtr& packet) const {
   if (!InsertVlan(*packet)) {
-    if (std::optional<DropReason> reason = Join(packet)) return reason;
+    if (std::optional<DropReason> reason = Copy(packet)) return reason;
     if (!InsertVlan(*packet)) return DropReason::kUnsupportedOffload;  // a pool without headroom
   }
   packet->offload.insert_vlan = false;

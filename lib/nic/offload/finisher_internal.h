@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
-#define SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
+#ifndef SLUICE_NIC_OFFLOAD_FINISHER_INTERNAL_H_
+#define SLUICE_NIC_OFFLOAD_FINISHER_INTERNAL_H_
 
-// What is done to a packet before it may go on the wire: whatever its sender asked for and neither the card
-// nor the wire takes over. The bytes are the same whoever does it.
-// Threads: any; it never changes.
+// What is done to a packet before it may go on the wire: whatever its sender asked for and neither the device
+// nor the wire takes over. The bytes are the same whoever does it. See egress_internal.h for whole bursts.
+// Threads: any; one at a time where copies are counted.
 
 #include <optional>
 
-#include "nic/model/first_lines_internal.h"
+#include "nic/offload/first_lines_internal.h"
+#include "sluice/base/counters.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/nic/wire.h"
 #include "sluice/packet/packet.h"
@@ -26,7 +27,9 @@ struct FinisherOptions {
   uint16_t uso_segments = 0;
   bool carries_vlan = false;
   bool carries_fragments = false;
-  PacketPool* pool = nullptr;  // for copies
+  PacketPool* pool = nullptr;    // for copies
+  bool reads_only_pool = false;  // the device sees no memory but that of `pool`
+  Counter* copies = nullptr;     // of packets that were copied to be sent, where somebody wants to know
 };
 
 class Finisher {
@@ -40,6 +43,9 @@ class Finisher {
     return burst.any_request() || burst.any_outside() ||
            (burst.any_fragments() && !options_.carries_fragments);
   }
+
+  // Whether the device can read a packet from where it lies; asked only where it is choosy (reads_only_pool).
+  bool InReach(const Packet& packet) const { return packet.pool() == options_.pool && !packet.borrows(); }
 
   // Makes `packet`, or a copy in its place, fit to go; or says why it cannot. Finishing twice changes
   // nothing. Not for what has to be cut.
@@ -61,10 +67,14 @@ class Finisher {
 
  private:
   bool leaves_l4_checksum() const { return options_.carries_checksums || options_.carries_l4_checksum; }
+  bool MustCopy(const Packet& packet) const {
+    return (!packet.contiguous() && !options_.carries_fragments) ||
+           (options_.reads_only_pool && !InReach(packet));
+  }
   bool GoesUncut(const Packet& packet) const;
   bool DeviceCuts(const Packet& packet, const LayerOffsets& at) const;
   std::optional<DropReason> Measure(const Packet& packet) const;
-  std::optional<DropReason> Join(PacketPtr& packet) const;
+  std::optional<DropReason> Copy(PacketPtr& packet) const;
   std::optional<DropReason> FillChecksums(Packet& packet) const;
   static void FillOuter(Packet& packet);
   std::optional<DropReason> PutTag(PacketPtr& packet) const;
@@ -74,4 +84,4 @@ class Finisher {
 
 }  // namespace sluice
 
-#endif  // SLUICE_NIC_MODEL_FINISHER_INTERNAL_H_
+#endif  // SLUICE_NIC_OFFLOAD_FINISHER_INTERNAL_H_

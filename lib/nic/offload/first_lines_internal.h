@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef SLUICE_NIC_MODEL_FIRST_LINES_INTERNAL_H_
-#define SLUICE_NIC_MODEL_FIRST_LINES_INTERNAL_H_
+#ifndef SLUICE_NIC_OFFLOAD_FIRST_LINES_INTERNAL_H_
+#define SLUICE_NIC_OFFLOAD_FIRST_LINES_INTERNAL_H_
 
 // What a hop has to know of a burst, gathered in one pass over the first lines of its packets: without a
 // branch, so that the fetches of many packets overlap. For nearly every burst the answer is that nothing has
@@ -42,4 +42,4 @@ class FirstLines {
 
 }  // namespace sluice
 
-#endif  // SLUICE_NIC_MODEL_FIRST_LINES_INTERNAL_H_
+#endif  // SLUICE_NIC_OFFLOAD_FIRST_LINES_INTERNAL_H_

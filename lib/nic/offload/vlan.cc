@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
 
-#include "nic/model/vlan_internal.h"
+#include "nic/offload/vlan_internal.h"
 #include "sluice/packet/headers.h"
 
 namespace sluice {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef SLUICE_NIC_MODEL_VLAN_INTERNAL_H_
-#define SLUICE_NIC_MODEL_VLAN_INTERNAL_H_
+#ifndef SLUICE_NIC_OFFLOAD_VLAN_INTERNAL_H_
+#define SLUICE_NIC_OFFLOAD_VLAN_INTERNAL_H_
 
 // The 802.1Q tag, out of a frame and into it. Layer offsets are not moved.
 
@@ -18,4 +18,4 @@ void StripVlan(Packet& packet);
 
 }  // namespace sluice
 
-#endif  // SLUICE_NIC_MODEL_VLAN_INTERNAL_H_
+#endif  // SLUICE_NIC_OFFLOAD_VLAN_INTERNAL_H_

@@ -9,7 +9,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kEthernetHeader = 14;
 constexpr absl::Duration kDrain = absl::Milliseconds(50);
 constexpr absl::Duration kDrainStep = absl::Milliseconds(1);
 
@@ -18,7 +17,9 @@ constexpr absl::Duration kDrainStep = absl::Milliseconds(1);
 void XdpTxQueue::Attach(XdpSocket& socket, const QueueOptions& options, uint32_t max_frame) {
   held_.emplace(*options.pool);
   ring_ = options.tx_ring;
-  max_frame_ = max_frame;
+  // Where a frame of that length fits a fresh packet: Start has seen to it.
+  egress_.emplace(FinisherOptions{
+      .max_frame = max_frame, .pool = options.pool, .reads_only_pool = true, .copies = &copies_});
   lost_counted_ = 0;
   socket_ = &socket;
 }
@@ -32,78 +33,71 @@ void XdpTxQueue::Detach() {
   const uint32_t unsent = socket_->unsent();
   drops_.Add(DropReason::kStopped, unsent);
   debt_ += unsent;
+  egress_->GiveUp(DropReason::kStopped, *this);
   socket_ = nullptr;
 }
 
 size_t XdpTxQueue::Send(Burst& burst) {
   if (socket_ == nullptr || burst.empty()) return 0;
-  if (link_.last_known() == LinkState::kDown && link_.Refresh() == LinkState::kDown) return DropAll(burst);
+  if (LinkIsDown()) return DropAll(burst);
   Reap();
+  if (AnyOdd(burst)) [[unlikely]]
+    return egress_->Send(burst, *this);
 
-  // 1. Sift: what can be sent is lined up, what cannot is dropped, what does not fit stays with the caller.
-  std::array<Packet*, Burst::kCapacity> ready;
-  const uint32_t room = ring_ - held_->count();
-  uint32_t count = 0;
-  size_t taken = 0;
-  while (taken < burst.size() && count < room) {
-    Packet* const packet = Prepare(burst.begin()[taken++]);
-    if (packet != nullptr) ready[count++] = packet;
-  }
-  burst.DropFront(taken);
+  const size_t offered = burst.size();
+  const uint64_t bytes = Stage(burst);
+  Account(offered - burst.size(), bytes);
+  return offered - burst.size();
+}
 
-  // 2. Stage, and ring once.
-  const uint64_t bytes = Stage(ready.data(), count);
-  if (socket_->WantsDoorbell()) RingDoorbell();
-  Account(count, bytes);
-  return taken;
+// Whether it came back is asked before anything is lost to it.
+bool XdpTxQueue::LinkIsDown() {
+  return link_.last_known() == LinkState::kDown && link_.Refresh() == LinkState::kDown;
 }
 
 size_t XdpTxQueue::DropAll(Burst& burst) {
   const size_t taken = burst.size();
   drops_.Add(DropReason::kLinkDown, taken);
   burst.Clear();
+  egress_->GiveUp(DropReason::kLinkDown, *this);
   return taken;
 }
 
-// The packet that goes into the ring, or null when there is nothing to send.
-Packet* XdpTxQueue::Prepare(Packet* packet) {
-  if (packet->length() > max_frame_) return Drop(packet, DropReason::kTooLong);
-  if (packet->length() < kEthernetHeader) return Drop(packet, DropReason::kTooShort);
-  if (packet->offload.any()) return Drop(packet, DropReason::kUnsupportedOffload);
-  if (packet->pool() == &held_->pool() && packet->contiguous() && !packet->borrows()) return packet;
-  return CopyToPool(packet);
+// One pass over the first lines.
+bool XdpTxQueue::AnyOdd(const Burst& burst) const {
+  FirstLines lines = egress_->Look();
+  bool in_reach = true;
+  for (const Packet* packet : burst) {
+    lines.Add(*packet);
+    in_reach &= egress_->InReach(*packet);
+  }
+  return !in_reach || egress_->AnyOdd(lines);
 }
 
-// max_frame_ fits a fresh packet: Start has seen to it.
-Packet* XdpTxQueue::CopyToPool(Packet* packet) {
-  Packet* const copy = held_->pool().GetOne().release();
-  if (copy == nullptr) return Drop(packet, DropReason::kNoBuffer);
-  copy->SetLength(packet->length());
-  const bool whole = packet->CopyOut(0, packet->length(), copy->data());
-  PacketPool::Put(&packet, 1);
-  copies_.Add();
-  return whole ? copy : Drop(copy, DropReason::kMalformed);
+std::optional<DropReason> XdpTxQueue::Put(Burst& frames) {
+  if (LinkIsDown()) return DropReason::kLinkDown;
+  if (ring_ - held_->count() < frames.size()) Reap();
+  Stage(frames);
+  return std::nullopt;
 }
 
-Packet* XdpTxQueue::Drop(Packet* packet, DropReason reason) {
-  drops_.Add(reason);
-  PacketPool::Put(&packet, 1);
-  return nullptr;
-}
-
-// Returns the bytes of them. The ring has room: it holds at most what the kernel has.
-uint64_t XdpTxQueue::Stage(Packet* const* packets, uint32_t count) {
+// Gives the kernel as many as there is room for, and rings once; returns the bytes of those. The transmit ring has
+// room where we have: it holds at most what the kernel has.
+uint64_t XdpTxQueue::Stage(Burst& frames) {
+  const auto count = static_cast<uint32_t>(std::min<size_t>(frames.size(), ring_ - held_->count()));
   uint32_t first = 0;
   uint64_t bytes = 0;
   xsk_ring_prod__reserve(&socket_->tx, count, &first);
   for (uint32_t i = 0; i < count; ++i) {
-    const Packet& packet = *packets[i];
+    const Packet& packet = frames[i];
     const uint64_t buffer = held_->Give(packet);
     *xsk_ring_prod__tx_desc(&socket_->tx, first + i) = {
         .addr = buffer + packet.headroom(), .len = packet.length(), .options = 0};
     bytes += packet.length();
   }
   xsk_ring_prod__submit(&socket_->tx, count);
+  frames.DropFront(count);
+  if (socket_->WantsDoorbell()) RingDoorbell();
   return bytes;
 }
 
@@ -138,7 +132,10 @@ size_t XdpTxQueue::Reclaim() {
   if (socket_ == nullptr) return 0;
   if (socket_->WantsDoorbell() && link_.last_known() == LinkState::kUp) RingDoorbell();
   Account(0, 0);
-  return Reap();
+  const size_t reaped = Reap();
+  if (egress_->waiting()) [[unlikely]]
+    egress_->Resume(*this);
+  return reaped;
 }
 
 size_t XdpTxQueue::Reap() {

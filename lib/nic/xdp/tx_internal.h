@@ -5,13 +5,16 @@
 // Transmit side of a port.
 //
 //   Burst ──Send──▶ transmit ring ──doorbell──▶ kernel ──▶ completion ring ──Reap──▶ pool
+//             └─(odd)─▶ Egress ──Put──▶ as above
 //
-// At most a ring's length of packets is under way, so that there is always room for their completions.
+// At most a ring's length of packets is under way, so that there is always room for their completions. The
+// kernel takes finished frames in one piece, from the pool's region: all else is made to be that (Egress).
 
 #include <atomic>
 #include <mutex>
 #include <optional>
 
+#include "nic/offload/egress_internal.h"
 #include "nic/xdp/held_packets_internal.h"
 #include "nic/xdp/link_internal.h"
 #include "nic/xdp/socket_internal.h"
@@ -21,7 +24,7 @@
 namespace sluice {
 
 // Lives as long as its Nic, for its statistics go on; a socket comes with Start and goes with Stop.
-class XdpTxQueue final : public TxQueue {
+class XdpTxQueue final : public TxQueue, private Outlet {
  public:
   XdpTxQueue(QueueId id, XdpLink& link) : id_(id), link_(link) {}
 
@@ -40,11 +43,14 @@ class XdpTxQueue final : public TxQueue {
   uint64_t copies() const { return copies_.value(); }
 
  private:
+  std::optional<DropReason> Put(Burst& frames) override;
+  void CountSent(uint64_t packets, uint64_t bytes) override { Account(packets, bytes); }
+  void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
+
+  bool LinkIsDown();
   size_t DropAll(Burst& burst);
-  Packet* Prepare(Packet* packet);
-  Packet* CopyToPool(Packet* packet);
-  Packet* Drop(Packet* packet, DropReason reason);
-  uint64_t Stage(Packet* const* packets, uint32_t count);
+  bool AnyOdd(const Burst& burst) const;
+  uint64_t Stage(Burst& frames);
   void RingDoorbell();
   size_t Reap();
   void Account(uint64_t packets, uint64_t bytes);
@@ -53,8 +59,8 @@ class XdpTxQueue final : public TxQueue {
   XdpLink& link_;
   XdpSocket* socket_ = nullptr;
   std::optional<HeldPackets> held_;
+  std::optional<Egress> egress_;
   uint32_t ring_ = 0;
-  uint32_t max_frame_ = 0;
   uint64_t lost_counted_ = 0;  // of the socket's lost frames, those already in drops_
   uint64_t debt_ = 0;  // frames in drops_ that were counted as sent before: taken off the next ones sent
 

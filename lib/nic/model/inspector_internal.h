@@ -7,8 +7,8 @@
 
 #include <optional>
 
-#include "nic/offload/first_lines_internal.h"
 #include "nic/model/steering_table_internal.h"
+#include "nic/offload/first_lines_internal.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/packet/packet.h"
 

@@ -3,7 +3,7 @@
 #define SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_
 
 // The variants of ParseBurst: packet by packet (parse_burst.cc), and in runs of packets that are alike
-// (parse_runs.cc).
+// (parse_icelake.cc).
 
 #include <cstddef>
 
@@ -24,6 +24,10 @@ extern ParseRun parse_run;
 
 void ParseOneOf(const PacketRun& run, size_t i);
 void ParseOneByOne(const PacketRun& run, Layers& expected);
+
+// Parses from `first` on as many packets as have `layers`, and returns the first that may have others.
+using ParseAlikeFunction = size_t(const PacketRun& run, size_t first, const Layers& layers);
+void ParseInRuns(const PacketRun& run, Layers& expected, ParseAlikeFunction* parse_alike);
 void ParseRunsIceLake(const PacketRun& run, Layers& expected);
 
 }  // namespace sluice

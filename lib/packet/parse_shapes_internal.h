@@ -10,7 +10,8 @@
 //   window ──right─▶ ...                          ┘ unsigned: the first <= the second
 //
 // A field that must have a value is one whose difference is <= 0. The first ten lanes of a shape that is not
-// the outer one of a tunnel become the FlowKey, and are not checked.
+// the outer one of a tunnel become the FlowKey, and are not checked. Of TCP no two lengths of the frame are
+// compared with each other: `right` then is the right side itself, without a permutation.
 
 #include <array>
 #include <cstddef>
@@ -60,6 +61,7 @@ class ShapeMaker {
     const auto protocol = header == 0 ? IpProtocol::kUdp : IpProtocol::kTcp;
     Require(5, ProtocolAt(), 0xff, static_cast<uint8_t>(protocol));
     if (header != 0) Require(6, L4() + 12, 0xf0, header / 4 << 4);
+    if (header != 0) shape_.right.fill(0);  // numbers, not places
     RequireLengths(header);
   }
 
@@ -135,13 +137,25 @@ class ShapeMaker {
     if (right != 0) Number(shape_.right, to, right);
   }
 
+  // The number at `left` must be at least `least`: its complement at most that of `least`.
+  constexpr void AtLeast(int lane, int left, int least) {
+    const int to = check_ + lane * 4;
+    Number(shape_.left, to, left);
+    for (int i = to; i < to + 4; ++i) {
+      shape_.care[static_cast<size_t>(i)] = shape_.flip[static_cast<size_t>(i)] = 0xff;
+    }
+    for (int i = 0; i < 4; ++i) {
+      shape_.right[static_cast<size_t>(to + i)] = static_cast<uint8_t>(~least >> (8 * i));
+    }
+  }
+
   // What the datagram's end must not exceed is not in the window: the user of the shape fills the right side of
   // kEndLane, and adds to its left the offset of the IP header.
   constexpr void RequireLengths(int header) {
     const int ip = ipv6_ ? 0 : 20;  // of the length field, what is of the IP header
     AtMost(kEndLane, LengthAt(), ipv6_ ? 40 : 0, 0);
     if (header != 0) {
-      AtMost(4, 0, header + ip, LengthAt());
+      AtLeast(4, LengthAt(), header + ip);
       shape_.window = Mask(L4() + 20);
     } else {
       AtMost(4, L4() + 4, ip, LengthAt());

@@ -91,8 +91,8 @@ TEST_CASE("heads cut at every byte are parsed as Parse does, and never read past
 // between, each change meets a run.
 TEST_CASE("changes of each header byte are seen as Parse sees them, in a run and apart from one") {
   BurstTwin twin;
-  for (const Bytes& frame : {TcpFrame({.vlans = {1}}), UdpFrame(kIpv6), VxlanFrame({}, TcpFrame({})),
-                             GeneveFrame(kIpv6, UdpFrame({}))}) {
+  for (const Bytes& frame : {TcpFrame({.vlans = {1}}), TcpFrame(kIpv6), UdpFrame(kIpv6),
+                             VxlanFrame({}, TcpFrame({})), GeneveFrame(kIpv6, UdpFrame({}))}) {
     std::vector<Bytes> frames;
     for (size_t at = 12; at < frame.size() - 19; ++at) {
       for (int value = 0; value < 256; value += 15) {

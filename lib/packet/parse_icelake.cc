@@ -7,8 +7,8 @@
 #include <immintrin.h>
 
 #include <array>
-#include <cstring>
 
+#include "packet/parse_alike_internal.h"
 #include "packet/parse_burst_internal.h"
 #include "packet/parse_internal.h"
 #include "packet/parse_shapes_internal.h"
@@ -45,26 +45,6 @@ constexpr std::array<std::array<Shape, 2>, 2> kTunnelShapes = {
     {{TunnelShape(false, false), TunnelShape(false, true)},
      {TunnelShape(true, false), TunnelShape(true, true)}}};
 
-bool IsIpv6(const LayerOffsets& at) { return at.l3_type == L3Type::kIpv6; }
-
-// Whether `at` is as ParseUsual fills it.
-bool IsUsual(const LayerOffsets& at) {
-  if (at.l3_type != L3Type::kIpv4 && !IsIpv6(at)) return false;
-  const size_t header = IsIpv6(at) ? sizeof(Ipv6Header) : sizeof(Ipv4Header);
-  return at.l4 - at.l3 == static_cast<int>(header) &&
-         (at.l4_type == L4Type::kTcp || at.l4_type == L4Type::kUdp);
-}
-
-bool IsUsual(const Layers& layers) {
-  const size_t l2 = sizeof(EthernetHeader) + layers.vlan_tags * sizeof(VlanTag);
-  if (!IsUsual(layers.outer) || layers.vlan_tags > 2 || layers.outer.l3 != l2) return false;
-  if (layers.tunnel == TunnelType::kNone) return true;
-  if (layers.tunnel != TunnelType::kVxlan && layers.tunnel != TunnelType::kGeneve) return false;
-  return layers.outer.l4_type == L4Type::kUdp && layers.inner_verdict == ParseVerdict::kOk &&
-         layers.inner_l2 == layers.outer.payload + sizeof(VxlanHeader) && IsUsual(layers.inner) &&
-         layers.inner.l3 == layers.inner_l2 + sizeof(EthernetHeader);
-}
-
 const Shape& ShapeOf(const LayerOffsets& at) {
   const size_t words = at.l4_type == L4Type::kUdp ? 0 : (at.payload - at.l4) / 4u;
   return kPlainShapes[IsIpv6(at)][words];
@@ -74,37 +54,7 @@ uint32_t WindowOf(const LayerOffsets& at) {
   return at.l3 - uint32_t{sizeof(EthernetHeader)} + WindowStart(IsIpv6(at));
 }
 
-// The Ethertypes of up to two tags, as they lie in a frame.
-struct Tags {
-  uint64_t care = 0;
-  uint64_t value = 0;
-
-  bool operator()(const uint8_t* data) const { return (Read(data) & care) == value; }
-  static uint64_t Read(const uint8_t* data) {
-    uint64_t tags;
-    std::memcpy(&tags, data + offsetof(EthernetHeader, type), sizeof(tags));
-    return tags;
-  }
-};
-
-// What the tags of a packet are that was parsed as `layers`, or may have been: false when it has others.
-bool FindTags(const Packet& packet, const Layers& layers, Tags& tags) {
-  if (packet.head_length() < layers.outer.payload) return false;
-  for (uint32_t i = 0; i < layers.vlan_tags; ++i) {
-    const uint32_t at = static_cast<uint32_t>(offsetof(EthernetHeader, type) + i * sizeof(VlanTag));
-    const Ethertype type = HeaderAt<BigEndian<Ethertype>>(packet.data(), at)->get();
-    if (type != Ethertype::kVlan && type != Ethertype::kServiceVlan && type != Ethertype::kOldQinq)
-      return false;
-    tags.care |= uint64_t{0xffff} << (32 * i);
-  }
-  tags.value = Tags::Read(packet.data()) & tags.care;
-  return true;
-}
-
-bool AnnouncesTunnel(const uint8_t* udp) {
-  const uint16_t port = HeaderAt<UdpHeader>(udp, 0)->destination_port.get();
-  return port >= kVxlanPort && port <= kMplsUdpPort;
-}
+#define SLUICE_INLINE_ICELAKE SLUICE_TARGET_ICELAKE [[gnu::always_inline]] inline
 
 struct Vectors {
   __m512i left;
@@ -114,77 +64,74 @@ struct Vectors {
   __m512i add;
 };
 
-#define SLUICE_INLINE_ICELAKE SLUICE_TARGET_ICELAKE [[gnu::always_inline]] inline
+SLUICE_INLINE_ICELAKE __mmask16 EndLane(int lanes) {
+  return static_cast<__mmask16>(1u << (lanes + kEndLane));
+}
 
 SLUICE_INLINE_ICELAKE Vectors Load(const Shape& shape, int lanes, uint32_t end) {
   const __m512i add = _mm512_load_si512(shape.add.data());
-  const auto end_lane = static_cast<__mmask16>(1u << (lanes + kEndLane));
   return {.left = _mm512_load_si512(shape.left.data()),
           .right = _mm512_load_si512(shape.right.data()),
           .flip = _mm512_load_si512(shape.flip.data()),
           .care = _mm512_load_si512(shape.care.data()),
-          .add = _mm512_mask_add_epi32(add, end_lane, add, _mm512_set1_epi32(static_cast<int>(end)))};
+          .add = _mm512_mask_add_epi32(add, EndLane(lanes), add, _mm512_set1_epi32(static_cast<int>(end)))};
 }
 
 SLUICE_INLINE_ICELAKE void StoreFlow(__m512i flow, ParsedPacketFlow& parsed) {
   _mm512_store_si512(&parsed, flow);
 }
 
-// In registers, which no store to a packet can change.
-struct LayersPieces {
-  __m128i offsets;
-  uint32_t rest;
-};
-
-SLUICE_INLINE_ICELAKE LayersPieces PiecesOf(const Layers& layers) {
-  static_assert(sizeof(Layers) == sizeof(__m128i) + sizeof(uint32_t));
-  LayersPieces pieces;
-  std::memcpy(&pieces.offsets, &layers, sizeof(pieces.offsets));
-  std::memcpy(&pieces.rest, reinterpret_cast<const char*>(&layers) + sizeof(pieces.offsets),
-              sizeof(pieces.rest));
-  return pieces;
+// Masked, for g++ 12 warns of the plain form's unset operand.
+SLUICE_INLINE_ICELAKE __m512i Permute(__m512i places, __m512i bytes) {
+  return _mm512_maskz_permutexvar_epi8(_cvtu64_mask64(~uint64_t{0}), places, bytes);
 }
 
-SLUICE_INLINE_ICELAKE void StoreLayers(const LayersPieces& pieces, Packet& packet) {
-  char* const to = reinterpret_cast<char*>(&packet.layers());
-  std::memcpy(to, &pieces.offsets, sizeof(pieces.offsets));
-  std::memcpy(to + sizeof(pieces.offsets), &pieces.rest, sizeof(pieces.rest));
+// `right` with the packet's length added in the lane that is compared with the datagram's end.
+SLUICE_INLINE_ICELAKE __m512i WithLength(__m512i right, int lanes, const Packet& packet) {
+  const __m512i length = _mm512_set1_epi32(static_cast<int>(packet.length()));
+  return _mm512_mask_add_epi32(right, EndLane(lanes), right, length);
+}
+
+// The right side. Only of UDP are two lengths of the frame compared with each other: of TCP it is the run's.
+template <bool kTcp>
+SLUICE_INLINE_ICELAKE __m512i Right(__m512i right, __m512i frame) {
+  return kTcp ? right : Permute(right, frame);
 }
 
 // The front of the run whose packets have the plain headers of `layers`.
+template <bool kTcp>
 SLUICE_TARGET_ICELAKE size_t ParsePlain(const PacketRun& run, size_t first, const Layers& layers,
                                         const Tags& tags) {
   const LayerOffsets& at = layers.outer;
   const Shape& shape = ShapeOf(at);
-  const Vectors v = Load(shape, kPlainLanes, at.l3);
+  Vectors v = Load(shape, kPlainLanes, at.l3);
+  if (kTcp) v.right = _mm512_sub_epi32(v.right, v.add);  // once, in place of an addition for each
   const __mmask64 bytes = _cvtu64_mask64(shape.window);
-  const auto end_lane = static_cast<__mmask16>(1u << (kPlainLanes + kEndLane));
   const uint32_t window = WindowOf(at);
-  const LayersPieces same = PiecesOf(layers);
+  const SameLayers same(layers);
   const uint32_t least = layers.outer.payload;
-  const PacketRun here = run;  // as `same`
+  const PacketRun here = run;  // in registers, as `same`
   const bool tagged = tags.care != 0;
   const uint32_t l4 = at.l4;
-  const bool udp = at.l4_type == L4Type::kUdp;
   for (size_t i = first; i < here.size; ++i) {
     Packet& packet = *here.packets[i];
     const uint8_t* const data = packet.data();
     if (packet.head_length() < least) return i;
     const __m512i frame = _mm512_maskz_loadu_epi8(bytes, data + window);
-    const __m512i left =
-        _mm512_ternarylogic_epi64(_mm512_permutexvar_epi8(v.left, frame), v.flip, v.care, 0x28);
-    const __m512i right = _mm512_mask_set1_epi32(_mm512_permutexvar_epi8(v.right, frame), end_lane,
-                                                 static_cast<int>(packet.length()));
-    if (_mm512_mask_cmpgt_epu32_mask(kPlainChecks, _mm512_add_epi32(left, v.add), right) != 0) return i;
+    const __m512i left = _mm512_ternarylogic_epi64(Permute(v.left, frame), v.flip, v.care, 0x28);
+    const __m512i right = WithLength(Right<kTcp>(v.right, frame), kPlainLanes, packet);
+    const __m512i checked = kTcp ? left : _mm512_add_epi32(left, v.add);
+    if (_mm512_mask_cmpgt_epu32_mask(kPlainChecks, checked, right) != 0) return i;
     if (tagged && !tags(data)) return i;
-    if (udp && AnnouncesTunnel(data + l4)) return i;
+    if (!kTcp && AnnouncesTunnel(data + l4)) return i;
     StoreFlow(left, here.parsed[i]);
-    StoreLayers(same, packet);
+    same.Store(packet);
   }
   return run.size;
 }
 
-// The same of packets in a tunnel: the checks of both levels stand side by side.
+// The same of packets in a tunnel, TCP or UDP: the checks of both levels stand side by side.
+template <bool kTcp>
 SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, const Layers& layers,
                                             const Tags& tags) {
   const LayerOffsets& out = layers.outer;
@@ -198,8 +145,7 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
 
   // The inner datagram ends where the outer UDP says: its length field is lane 4 of the outer left side.
   const __m512i length_lane = _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  const auto inner_end = static_cast<__mmask16>(1u << (kPlainLanes + kEndLane));
-  const auto outer_end = static_cast<__mmask16>(1u << (kTunnelLanes + kEndLane));
+  const auto inner_end = EndLane(kPlainLanes);
   const __m512i outer_right = _mm512_mask_permutexvar_epi32(outer.right, inner_end, length_lane, outer.left);
   const __mmask64 outer_bytes = _cvtu64_mask64(0x0000'0000'00ff'ffff);
   const __mmask64 right_bytes = _cvtu64_mask64(0x000f'0000'00ff'ffff);
@@ -211,9 +157,9 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
   const __mmask64 inner_window = _cvtu64_mask64(inner_shape.window);
   const uint32_t outer_at = WindowOf(out);
   const uint32_t inner_at = WindowOf(in);
-  const LayersPieces same = PiecesOf(layers);
+  const SameLayers same(layers);
   const uint32_t least = layers.inner.payload;
-  const PacketRun here = run;  // as `same`
+  const PacketRun here = run;  // in registers, as `same`
   const bool tagged = tags.care != 0;
   for (size_t i = first; i < here.size; ++i) {
     Packet& packet = *here.packets[i];
@@ -221,17 +167,17 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
     if (packet.head_length() < least) return i;
     const __m512i frame = _mm512_maskz_loadu_epi8(outer_window, data + outer_at);
     const __m512i carried = _mm512_maskz_loadu_epi8(inner_window, data + inner_at);
-    const __m512i inner_left = _mm512_permutexvar_epi8(inner.left, carried);
+    const __m512i inner_left = Permute(inner.left, carried);
     const __m512i left = _mm512_mask_permutexvar_epi8(inner_left, outer_bytes, outer.left, frame);
-    const __m512i inner_right = _mm512_permutexvar_epi8(inner.right, carried);
+    const __m512i inner_right = Right<kTcp>(inner.right, carried);
     const __m512i both_right = _mm512_mask_permutexvar_epi8(inner_right, right_bytes, outer_right, frame);
-    const __m512i right = _mm512_mask_set1_epi32(both_right, outer_end, static_cast<int>(packet.length()));
+    const __m512i right = WithLength(both_right, kTunnelLanes, packet);
     const __m512i checked = _mm512_add_epi32(_mm512_ternarylogic_epi64(left, flip, care, 0x28), add);
     if (_mm512_mask_cmpgt_epu32_mask(kPlainChecks | kTunnelChecks, checked, right) != 0) return i;
     if (tagged && !tags(data)) return i;
-    const __m512i key = wants_outer ? _mm512_permutexvar_epi8(flow.left, frame) : inner_left;
+    const __m512i key = wants_outer ? Permute(flow.left, frame) : inner_left;
     StoreFlow(_mm512_ternarylogic_epi64(key, flow.flip, flow.care, 0x28), here.parsed[i]);
-    StoreLayers(same, packet);
+    same.Store(packet);
   }
   return run.size;
 }
@@ -240,33 +186,18 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
 SLUICE_TARGET_ICELAKE size_t ParseAlike(const PacketRun& run, size_t first, const Layers& layers) {
   Tags tags;
   if (!IsUsual(layers) || !FindTags(*run.packets[first], layers, tags)) return first;
-  if (layers.tunnel != TunnelType::kNone) return ParseTunnelled(run, first, layers, tags);
-  return run.flows == LayerSet::kInner ? first : ParsePlain(run, first, layers, tags);
+  if (layers.tunnel != TunnelType::kNone) {
+    const bool tcp = layers.inner.l4_type == L4Type::kTcp;
+    return (tcp ? ParseTunnelled<true> : ParseTunnelled<false>)(run, first, layers, tags);
+  }
+  if (run.flows == LayerSet::kInner) return first;
+  const bool tcp = layers.outer.l4_type == L4Type::kTcp;
+  return (tcp ? ParsePlain<true> : ParsePlain<false>)(run, first, layers, tags);
 }
-
-bool Same(const Layers& a, const Layers& b) { return std::memcmp(&a, &b, sizeof(Layers)) == 0; }
 
 }  // namespace
 
-// A run is tried behind a few that are alike, and at the start of a burst if the last one ended so: traffic of
-// many kinds would make many runs that end at once, which the processor does not foresee.
-void ParseRunsIceLake(const PacketRun& run, Layers& expected) {
-  constexpr size_t kFew = 4;
-  size_t i = run.size == 0 ? 0 : ParseAlike(run, 0, expected);
-  if (i == run.size) return;
-  size_t alike = 0;
-  while (i < run.size) {
-    ParseOneOf(run, i);
-    const Layers& layers = run.packets[i]->layers();
-    alike = Same(layers, expected) ? alike + 1 : 0;
-    expected = layers;
-    if (++i == run.size || alike < kFew) continue;
-    i = ParseAlike(run, i, expected);
-    if (i == run.size) return;
-    alike = 0;
-  }
-  if (alike == 0) expected = Layers{};
-}
+void ParseRunsIceLake(const PacketRun& run, Layers& expected) { ParseInRuns(run, expected, ParseAlike); }
 
 }  // namespace sluice
 

@@ -49,7 +49,9 @@ void ParseInRuns(const PacketRun& run, Layers& expected, ParseAlikeFunction* par
 }
 
 #if defined(__x86_64__)
-constinit ParseRun parse_run({.scalar = &ParseOneByOne, .icelake = &ParseRunsIceLake});
+constinit ParseRun parse_run({.scalar = &ParseOneByOne,
+                              .avx2 = &ParseRunsAvx2,
+                              .icelake = &ParseRunsIceLake});
 #else
 constinit ParseRun parse_run({.scalar = &ParseOneByOne});
 #endif

@@ -2,8 +2,8 @@
 #ifndef SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_
 #define SLUICE_LIB_PACKET_PARSE_BURST_INTERNAL_H_
 
-// The variants of ParseBurst: packet by packet (parse_burst.cc), and in runs of packets that are alike
-// (parse_icelake.cc).
+// The variants of ParseBurst: packet by packet (parse_burst.cc), and in runs of packets that are alike, which
+// AVX2 (parse_avx2.cc) or AVX-512 (parse_icelake.cc) compares.
 
 #include <cstddef>
 
@@ -28,6 +28,7 @@ void ParseOneByOne(const PacketRun& run, Layers& expected);
 // Parses from `first` on as many packets as have `layers`, and returns the first that may have others.
 using ParseAlikeFunction = size_t(const PacketRun& run, size_t first, const Layers& layers);
 void ParseInRuns(const PacketRun& run, Layers& expected, ParseAlikeFunction* parse_alike);
+void ParseRunsAvx2(const PacketRun& run, Layers& expected);
 void ParseRunsIceLake(const PacketRun& run, Layers& expected);
 
 }  // namespace sluice

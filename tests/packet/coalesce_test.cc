@@ -20,6 +20,7 @@ constexpr uint32_t kSize = 100;
 constexpr uint8_t kAckPsh = TcpHeader::kAck | TcpHeader::kPsh;
 const Bytes kTimestamps = {1, 1, 8, 10, 0, 0, 0, 5, 0, 0, 0, 9};
 const FrameSpec kTcp4 = {.ip_id = 65534, .sequence = 0xffffffa0u, .tcp_options = kTimestamps};
+const FrameSpec kTcp4Midway = {.ip_id = 300, .sequence = 5000, .tcp_options = kTimestamps};  // nothing wraps
 const FrameSpec kTcp6 = {.source = "2001:db8::1", .destination = "2001:db8::2", .tcp_options = kTimestamps};
 const FrameSpec kUdp4 = {.ip_id = 7};
 
@@ -124,6 +125,7 @@ std::vector<Kind> Kinds() {
   };
   return {
       {"TCP over IPv4", TcpFrame, kTcp4},
+      {"TCP over IPv4, nothing wraps", TcpFrame, kTcp4Midway},
       {"TCP over IPv6", TcpFrame, kTcp6},
       {"TCP with two tags", TcpFrame, tagged},
       {"TCP with IPv4 options", TcpFrame, options},
@@ -132,6 +134,7 @@ std::vector<Kind> Kinds() {
       {"UDP without checksum", UdpFrame, absent},
       {"VXLAN, outer checksum", InVxlan({}), kTcp4},
       {"VXLAN, no outer checksum", InVxlan(unsummed_outer), kTcp4},
+      {"VXLAN, nothing wraps", InVxlan(unsummed_outer), kTcp4Midway},
       {"VXLAN over IPv6, IPv6 inside", InVxlan(v6_outer, true), kTcp4},
       {"VXLAN with UDP", vxlan_udp, kUdp4},
       {"Geneve with an option", InGeneve({}, TcpFrame), kTcp6},

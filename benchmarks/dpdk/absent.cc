@@ -23,6 +23,7 @@ absl::StatusOr<Sampler> GfniHash(absl::Span<const uint8_t>, size_t) { return Abs
 absl::StatusOr<Sampler> SoftRssOfFrames(std::vector<const uint8_t*>) { return Absent(); }
 absl::StatusOr<Sampler> PacketTypes(absl::Span<const std::vector<uint8_t>>, uint16_t) { return Absent(); }
 absl::StatusOr<Sampler> Gro(const CoalesceLoad&) { return Absent(); }
+absl::StatusOr<Sampler> GroInBursts(const CoalesceLoad&) { return Absent(); }
 absl::StatusOr<Sampler> Gso(const GsoFrame&) { return Absent(); }
 absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
 std::string HugeDir() { return ""; }

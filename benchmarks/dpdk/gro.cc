@@ -120,15 +120,13 @@ absl::StatusOr<Sampler> Gro(const CoalesceLoad& load) {
   const rte_gro_param params = GroSide::Params(load);
   void* const context = rte_gro_ctx_create(&params);
   if (context == nullptr) return EalError("rte_gro_ctx_create");
-  Sampler in_context = SamplerOf(load, *pool, context);
-  if (load.packets() > kBurst) return in_context;
+  return SamplerOf(load, *pool, context);
+}
 
-  Sampler in_bursts = SamplerOf(load, *pool, nullptr);
-  for (int warm = 0; warm < 3; ++warm) {
-    if (absl::StatusOr<double> cost = in_bursts(); !cost.ok()) return cost.status();
-    if (absl::StatusOr<double> cost = in_context(); !cost.ok()) return cost.status();
-  }
-  return *in_bursts() < *in_context() ? in_bursts : in_context;
+absl::StatusOr<Sampler> GroInBursts(const CoalesceLoad& load) {
+  absl::StatusOr<rte_mempool*> pool = Buffers();
+  if (!pool.ok()) return pool.status();
+  return SamplerOf(load, *pool, nullptr);
 }
 
 }  // namespace sluice::bench::dpdk

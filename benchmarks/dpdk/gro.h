@@ -8,9 +8,10 @@
 
 namespace sluice::bench::dpdk {
 
-// rte_gro over the same packets, in its better mode: a context that lives from burst to burst; or, where a round is one
-// burst, also each burst for itself.
+// rte_gro over the same packets, in a context that lives from burst to burst.
 absl::StatusOr<Sampler> Gro(const CoalesceLoad& load);
+// The same, each burst for itself; a round is one burst.
+absl::StatusOr<Sampler> GroInBursts(const CoalesceLoad& load);
 
 }  // namespace sluice::bench::dpdk
 

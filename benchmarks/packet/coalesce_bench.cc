@@ -75,20 +75,26 @@ absl::StatusOr<Sampler> Ours(const CoalesceLoad& load) {
   return [load, side] { return CostOfRounds(load, *side); };
 }
 
-Case Row(const char* work, const char* mode, double goal, const CoalesceLoad& load) {
-  return {.work = work, .peer = "rte_gro", .peer_mode = mode, .goal = goal, .open = [load] {
-            return MakePair(Ours(load), dpdk::Gro(load));
+using Peer = absl::StatusOr<Sampler> (*)(const CoalesceLoad& load);
+
+Case Row(const char* work, const char* mode, Peer peer, double goal, const CoalesceLoad& load) {
+  return {.work = work, .peer = "rte_gro", .peer_mode = mode, .goal = goal, .open = [peer, load] {
+            return MakePair(Ours(load), peer(load));
           }};
 }
+Case Row(const char* work, double goal, const CoalesceLoad& load) {
+  return Row(work, "context", dpdk::Gro, goal, load);
+}
 
-const Registration few(Row("packet/coalesce/4", "the better of burst and context mode", 2.5,
-                           {.flows = 4, .segments = 8}));
-const Registration many(Row("packet/coalesce/256", "context", 25, {.flows = 256, .segments = 32}));
-const Registration most(Row("packet/coalesce/1024", "context", 70, {.flows = 1024, .segments = 32}));
-const Registration vxlan(Row("packet/coalesce/vxlan_256", "context", 80,
-                             {.flows = 256, .segments = 32, .vxlan = true}));
-const Registration verified(Row("packet/coalesce/256_verified", "context, which verifies nothing", 10,
-                                {.flows = 256, .segments = 32, .verify = true}));
+// Of one burst from one poll, for which the peer has a mode of its own. Ours has but one, as the peer's context.
+constexpr CoalesceLoad kFew = {.flows = 4, .segments = 8};
+const Registration few(Row("packet/coalesce/4", "burst", dpdk::GroInBursts, 2.5, kFew));
+const Registration few_context(Row("packet/coalesce/4_context", 0, kFew));
+const Registration many(Row("packet/coalesce/256", 25, {.flows = 256, .segments = 32}));
+const Registration most(Row("packet/coalesce/1024", 70, {.flows = 1024, .segments = 32}));
+const Registration vxlan(Row("packet/coalesce/vxlan_256", 80, {.flows = 256, .segments = 32, .vxlan = true}));
+const Registration verified(Row("packet/coalesce/256_verified", "context, which verifies nothing", dpdk::Gro,
+                                10, {.flows = 256, .segments = 32, .verify = true}));
 
 }  // namespace
 }  // namespace sluice::bench

@@ -44,6 +44,21 @@ template <typename Differ>
   return size;
 }
 
+// By halves of the blocks that a mask has; the last 32 bytes may overlap those before.
+template <typename Differing32>
+[[gnu::always_inline]] inline bool DifferByHalves(const Mask& mask, const uint8_t* a, const uint8_t* b,
+                                                  size_t n, Differing32 differing) {
+  uint64_t found = 0;
+  size_t at = 0;
+  for (; at + 32 <= n; at += 32) found |= differing(a + at, b + at) & mask[at / 64] >> at % 64;
+  const size_t more = n - at;
+  if (more != 0) {
+    const uint64_t last = uint64_t{differing(a + n - 32, b + n - 32)} >> (32 - more);
+    found |= last & mask[at / 64] >> at % 64;
+  }
+  return found != 0;
+}
+
 size_t JoinPortably(const CoalesceRun& run, size_t from) {
   return JoinRun(run, from, [](const Mask& mask, const uint8_t* a, const uint8_t* b, size_t n) {
     return HeadersDiffer(mask, a, b, n);
@@ -52,21 +67,26 @@ size_t JoinPortably(const CoalesceRun& run, size_t from) {
 
 }  // namespace
 
-// By halves of the blocks that a mask has; the last 32 bytes may overlap those before.
 bool HeadersDiffer(const Mask& mask, const uint8_t* a, const uint8_t* b, size_t n) {
-  uint64_t found = 0;
-  size_t at = 0;
-  for (; at + 32 <= n; at += 32) found |= Differing(a + at, b + at) & mask[at / 64] >> at % 64;
-  const size_t more = n - at;
-  if (more != 0) {
-    const uint64_t last = uint64_t{Differing(a + n - 32, b + n - 32)} >> (32 - more);
-    found |= last & mask[at / 64] >> at % 64;
-  }
-  return found != 0;
+  return DifferByHalves(mask, a, b, n, Differing);
 }
 
 #if defined(__x86_64__)
 namespace {
+
+SLUICE_TARGET_AVX2 inline uint32_t DifferingAvx2(const uint8_t* a, const uint8_t* b) {
+  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
+  const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  return ~static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y)));
+}
+
+SLUICE_TARGET_AVX2 inline bool DifferAvx2(const Mask& mask, const uint8_t* a, const uint8_t* b, size_t n) {
+  return DifferByHalves(mask, a, b, n, DifferingAvx2);
+}
+
+SLUICE_TARGET_AVX2 size_t JoinAvx2(const CoalesceRun& run, size_t from) {
+  return JoinRun(run, from, DifferAvx2);
+}
 
 // Bytes without a bit are not read.
 SLUICE_TARGET_AVX512 inline __mmask64 DifferingAvx512(const Mask& mask, const uint8_t* a, const uint8_t* b,
@@ -91,6 +111,7 @@ SLUICE_TARGET_AVX512 size_t JoinAvx512(const CoalesceRun& run, size_t from) {
 }  // namespace
 
 constinit Dispatch<size_t(const CoalesceRun&, size_t)> JoinForeseen({.scalar = &JoinPortably,
+                                                                     .avx2 = &JoinAvx2,
                                                                      .avx512 = &JoinAvx512});
 #else
 constinit Dispatch<size_t(const CoalesceRun&, size_t)> JoinForeseen({.scalar = &JoinPortably});

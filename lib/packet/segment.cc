@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "packet/segment_headers_internal.h"
+#include "packet/word_sum_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
 
@@ -19,54 +20,48 @@ class Segmenter::Stock {
   Stock(const SegmentOptions& options, Burst& out, size_t segments)
       : options_(options), expected_(std::min(2 * segments, Burst::kCapacity)) {
     const size_t got = charges() ? options.pool->Get(out, segments, options.owner) : GetRaw(out, segments);
-    first_head_ = unused_head_ = out.end() - got;
+    first_head_ = out.end() - got;
     end_of_heads_ = out.end();
   }
-  ~Stock() {
-    const auto left = static_cast<size_t>(end_ - next_);
-    charges() ? PacketPool::Put(next_, left) : options_.pool->PutRaw(next_, left);
-  }
+  ~Stock() { charges() ? PacketPool::Put(next_, left()) : options_.pool->PutRaw(next_, left()); }
 
   Packet* const* heads() const { return first_head_; }
   size_t head_count() const { return static_cast<size_t>(end_of_heads_ - first_head_); }
-  // Whether this head, and so those before it, may be used; from now on it is.
-  bool Use(Packet* const* head) {
-    unused_head_ = head + 1;
-    return head < end_of_heads_;
-  }
+  // Whether this head may be used still.
+  bool Has(Packet* const* head) const { return head < end_of_heads_; }
 
-  // For a piece of the payload. Null when the pool is dry.
-  Packet* Take() {
-    if (next_ == end_ && !Refill()) [[unlikely]]
-      return nullptr;
-    return *next_++;
+  // Those for payload that are at hand. Take them from the front of a copy, which a loop keeps in registers, and say in
+  // the end how many there were left.
+  absl::Span<Packet* const> pieces() const { return {next_, left()}; }
+  void Leave(size_t left) { next_ = end_ - left; }
+
+  // When all of them are taken: more, where of the heads those from `unused` on may be had. None when the pool is dry.
+  [[gnu::noinline]] absl::Span<Packet* const> Refill(Packet* const* unused) {
+    Burst burst;
+    size_t got = charges() ? options_.pool->Get(burst, expected_, options_.owner) : GetRaw(burst, expected_);
+    std::copy_n(burst.begin(), got, packets_.data());
+    burst.DropFront(got);
+    if (got == 0 && unused < end_of_heads_) packets_[got++] = *--end_of_heads_;
+    next_ = packets_.data();
+    end_ = next_ + got;
+    return pieces();
   }
 
  private:
   bool charges() const { return options_.owner != kNobody; }
+  size_t left() const { return static_cast<size_t>(end_ - next_); }
   size_t GetRaw(Burst& burst, size_t n) const {
     const size_t got = options_.pool->GetRaw(burst.Extend(n), n);
     burst.DropBack(n - got);
     return got;
   }
-  [[gnu::noinline]] bool Refill() {
-    Burst burst;
-    size_t got = charges() ? options_.pool->Get(burst, expected_, options_.owner) : GetRaw(burst, expected_);
-    std::copy_n(burst.begin(), got, packets_.data());
-    burst.DropFront(got);
-    if (got == 0 && unused_head_ < end_of_heads_) packets_[got++] = *--end_of_heads_;
-    next_ = packets_.data();
-    end_ = next_ + got;
-    return got > 0;
-  }
 
   const SegmentOptions& options_;
   const size_t expected_;
   Packet* const* first_head_;
-  Packet* const* unused_head_;
   Packet* const* end_of_heads_;
-  Packet** next_ = nullptr;
-  Packet** end_ = nullptr;
+  Packet* const* next_ = nullptr;
+  Packet* const* end_ = nullptr;
   std::array<Packet*, Burst::kCapacity> packets_;
 };
 
@@ -119,17 +114,17 @@ void Segmenter::Take(PacketPtr packet) {
 
 // One loop for the headers and one for the payload: each has few values that change, and keeps them in registers.
 void Segmenter::WriteHeads(Packet* const* heads, size_t n, uint32_t payload, bool last) {
-  Headers& headers = *headers_;
+  Headers::Writer writer(*headers_, payload, last);
   const Packet& big = *big_.get();
   const size_t headroom = options_.pool->options().headroom;
-  const uint32_t length = headers.length();
+  const uint32_t length = headers_->length();
   for (size_t i = 0; i < n; ++i) {
     Packet& head = *heads[i];
     head.CopyKnowledge(big);
     head.SetHeadroom(headroom);
     head.SetLength(length);
     head.CountLinked(payload);
-    headers.Write(head.data(), payload, last);
+    writer.Write(head.data());
   }
 }
 
@@ -138,30 +133,41 @@ void Segmenter::WriteHeads(Packet* const* heads, size_t n, uint32_t payload, boo
 // second cache.
 template <bool reads>
 size_t Segmenter::AttachPayloads(Packet* const* heads, size_t n, uint32_t payload, Stock& stock) {
+  // All that changes is the loop's own, so that it stays in registers.
   Place place = place_;
-  for (size_t i = 0; i < n; ++i) {
-    if (!stock.Use(heads + i)) [[unlikely]]
-      return i;
-    ChecksumSum sum;
+  SharedPacket big = std::move(big_);
+  absl::Span<Packet* const> pieces = stock.pieces();
+  size_t i = 0;
+  for (; i < n && stock.Has(heads + i); ++i) {
+    uint64_t sum = 0;
     Packet* last = heads[i];
-    for (uint32_t bytes = payload; bytes > 0;) {
+    uint32_t bytes = payload;
+    while (bytes > 0) {
       while (place.bytes == 0) place = PlaceIn(place.piece->next());
-      Packet* const fragment = stock.Take();
-      if (fragment == nullptr) [[unlikely]]
-        return i;
+      if (pieces.empty() && (pieces = stock.Refill(heads + i + 1)).empty()) [[unlikely]]
+        break;
+      Packet* const fragment = pieces.front();
+      pieces.remove_prefix(1);
       const uint32_t here = std::min(bytes, place.bytes);
-      big_.Lend(place.data, here, bytes, *fragment);
+      big.Lend(place.data, here, bytes, *fragment);
       last->Link(PacketPtr(fragment));
       last = fragment;
-      if constexpr (reads) sum.Add(absl::MakeConstSpan(place.data, here));
+      if constexpr (reads) {
+        const uint64_t more = WordSum(place.data, here);
+        sum = AddWordSums(sum, (payload - bytes) % 2 == 0 ? more : ShiftedWordSum(more));
+      }
       place.data += here;
       place.bytes -= here;
       bytes -= here;
     }
-    if constexpr (reads) headers_->Finish(heads[i]->data(), sum.folded());
+    if (bytes > 0) [[unlikely]]
+      break;
+    if constexpr (reads) headers_->Finish(heads[i]->data(), SwapSum(FoldSum(sum)));
   }
   place_ = place;
-  return n;
+  big_ = std::move(big);
+  stock.Leave(pieces.size());
+  return i;
 }
 
 // `n` segments of one length: either the last, or others. Returns how many the pool had enough for.

@@ -231,9 +231,9 @@ uint64_t Segmenter::Headers::CountedSum(const uint8_t* to) const {
 }
 
 // The pointer counts from the segment's own sequence (RFC 9293, 3.1). Once passed it says nothing more.
-void Segmenter::Headers::WriteUrgent(TcpHeader& header) const {
-  const bool ahead = offset_ == 0 || urgent_ > offset_;
-  header.urgent = ahead ? static_cast<uint16_t>(urgent_ - offset_) : uint16_t{0};
+void Segmenter::Headers::WriteUrgent(TcpHeader& header, uint32_t offset) const {
+  const bool ahead = offset == 0 || urgent_ > offset;
+  header.urgent = ahead ? static_cast<uint16_t>(urgent_ - offset) : uint16_t{0};
   if (!ahead) header.flags &= static_cast<uint8_t>(~TcpHeader::kUrg);
 }
 

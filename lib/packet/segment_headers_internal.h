@@ -10,6 +10,7 @@
 //
 // Segments but the last are all of one length, so of every checksum only the part that counts up is added anew.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -27,8 +28,8 @@ namespace sluice {
 
 class Segmenter::Headers {
  public:
-  // Copies go block by block, each a few moves of fixed size: a buffer needs room up to the last one's end.
-  static constexpr size_t kBlock = 32;
+  // Copies go block by block, each a few moves of fixed size: a buffer needs room for one.
+  static constexpr size_t kBlock = 64;
   static constexpr size_t kMost = 512;
 
   // Reads the headers of a packet. Refuses what cannot be cut, but for what only shows in the number of segments.
@@ -37,7 +38,7 @@ class Segmenter::Headers {
   // Of the headers read: without a jumbo payload option.
   const Layers& layers() const { return layers_; }
   uint32_t length() const { return length_; }
-  size_t room_needed() const { return (length_ + kBlock - 1) / kBlock * kBlock; }
+  size_t room_needed() const { return std::max<size_t>(length_, kBlock); }
   // L4 payload that the packet has.
   uint32_t payload() const { return payload_; }
   L4Type l4_type() const { return tcp_ ? L4Type::kTcp : L4Type::kUdp; }
@@ -52,13 +53,8 @@ class Segmenter::Headers {
   // Makes the template that of segments with `payload` bytes.
   void SetPayload(uint32_t payload);
 
-  // Writes the next segment's headers, which carry `payload` bytes, at `to`.
-  void Write(uint8_t* to, uint32_t payload, bool last) {
-    CopyTemplate(to);
-    for (size_t i = 0; i < ipv4s_; ++i) WriteId(to, ipv4_[i]);
-    if (tcp_) WriteTcp(to, last);
-    offset_ += payload;
-  }
+  // Writes the headers of segments in turn.
+  class Writer;
 
   // Writes into what Write wrote at `to`, with the template as it was, what depends on the payload; `sum` is that of
   // the payload.
@@ -98,34 +94,18 @@ class Segmenter::Headers {
   void SetL4Checksum(uint32_t payload);
   void SetCover(uint32_t payload);
 
+  // The last block overlaps the one before.
   void CopyTemplate(uint8_t* to) const {
-    const uint8_t* from = bytes_.data();
-    for (const uint8_t* const end = from + length_; from < end; from += kBlock, to += kBlock) {
-      std::memcpy(to, from, kBlock);
-    }
+    std::memcpy(to, bytes_.data(), kBlock);
+    if (length_ <= kBlock) return;
+    const size_t last = length_ - kBlock;
+    for (size_t at = kBlock; at < last; at += kBlock) std::memcpy(to + at, &bytes_[at], kBlock);
+    std::memcpy(to + last, &bytes_[last], kBlock);
   }
-  // As FoldSum (checksum.h), of half as many bits.
-  static uint16_t FoldHalf(uint32_t sum) { return static_cast<uint16_t>((sum + std::rotl(sum, 16)) >> 16); }
-  static void WriteId(uint8_t* to, Ipv4& ip) {
-    auto* const header = HeaderAt<Ipv4Header>(to, ip.at);
-    header->id = ip.id;
-    header->checksum = static_cast<uint16_t>(~FoldHalf(ip.sum + ip.id));
-    ++ip.id;
-  }
-  void WriteTcp(uint8_t* to, bool last) {
-    auto* const header = HeaderAt<TcpHeader>(to, l4_);
-    const uint32_t sequence = sequence_ + offset_;
-    const auto flags = static_cast<uint8_t>(flags_ | (last ? last_flags_ : 0));
-    flags_ &= static_cast<uint8_t>(~TcpHeader::kCwr);
-    header->sequence = sequence;
-    header->flags = flags;
-    if (urges_) [[unlikely]]
-      WriteUrgent(*header);
-  }
-  void WriteUrgent(TcpHeader& header) const;
+  void WriteUrgent(TcpHeader& header, uint32_t offset) const;
   uint64_t CountedSum(const uint8_t* to) const;
 
-  alignas(kBlock) std::array<uint8_t, kMost> bytes_;
+  alignas(kCacheLine) std::array<uint8_t, kMost> bytes_;
   uint32_t length_ = 0;
   uint32_t l4_ = 0;  // the innermost L4 header's place
   size_t ipv4s_ = 0;
@@ -148,6 +128,72 @@ class Segmenter::Headers {
   uint32_t cover_sum_ = 0;  // of what it covers, without payload that nothing inside has summed
   uint32_t payload_ = 0;
   Layers layers_;
+};
+
+// Has what counts up to itself, so that a loop keeps it in registers: what is written could be anything's bytes, the
+// counters' in Headers too. These go on from where the writer ends.
+class Segmenter::Headers::Writer {
+ public:
+  // For segments that carry `payload` bytes each.
+  Writer(Headers& headers, uint32_t payload, bool last)
+      : headers_(headers),
+        ipv4s_(headers.ipv4s_),
+        outer_(headers.ipv4_[0]),
+        inner_(headers.ipv4_[1]),
+        tcp_(headers.tcp_),
+        urges_(headers.urges_),
+        flags_(static_cast<uint8_t>(headers.flags_ | (last ? headers.last_flags_ : 0))),
+        l4_(headers.l4_),
+        payload_(payload),
+        offset_(headers.offset_),
+        sequence_(headers.sequence_ + offset_) {}
+  ~Writer() {
+    headers_.ipv4_ = {outer_, inner_};
+    headers_.flags_ = flags_;
+    headers_.offset_ = offset_;
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  // The next one's.
+  void Write(uint8_t* to) {
+    headers_.CopyTemplate(to);
+    if (ipv4s_ > 0) WriteId(to, outer_);
+    if (ipv4s_ > 1) WriteId(to, inner_);
+    if (tcp_) WriteTcp(to);
+    offset_ += payload_;
+  }
+
+ private:
+  // As FoldSum (checksum.h), of half as many bits.
+  static uint16_t FoldHalf(uint32_t sum) { return static_cast<uint16_t>((sum + std::rotl(sum, 16)) >> 16); }
+  static void WriteId(uint8_t* to, Ipv4& ip) {
+    auto* const header = HeaderAt<Ipv4Header>(to, ip.at);
+    header->id = ip.id;
+    header->checksum = static_cast<uint16_t>(~FoldHalf(ip.sum + ip.id));
+    ++ip.id;
+  }
+  void WriteTcp(uint8_t* to) {
+    auto* const header = HeaderAt<TcpHeader>(to, l4_);
+    header->sequence = sequence_;
+    header->flags = flags_;
+    if (urges_) [[unlikely]]
+      headers_.WriteUrgent(*header, offset_);
+    sequence_ += payload_;
+    flags_ &= static_cast<uint8_t>(~TcpHeader::kCwr);
+  }
+
+  Headers& headers_;
+  const size_t ipv4s_;
+  Ipv4 outer_;
+  Ipv4 inner_;
+  const bool tcp_;
+  const bool urges_;
+  uint8_t flags_;
+  const uint32_t l4_;
+  const uint32_t payload_;
+  uint32_t offset_;
+  uint32_t sequence_;
 };
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "absl/types/span.h"
 #include "packet/packet_depot_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/packet/packet_pool.h"
@@ -32,6 +33,11 @@ class alignas(kCacheLine) PacketCache {
     Resize(held + n);
     return &packets_[held];
   }
+
+  // The free places on top, to be filled from the front, and Keep for as many as were filled: for whoever learns on
+  // the way how many come.
+  absl::Span<Packet*> places() { return {&packets_[size()], PacketPool::kThreadCache - size()}; }
+  void Keep(size_t n) { Resize(size() + n); }
 
   // Takes out `n` and says where they are, good until the next call; null if there are fewer.
   Packet* const* Take(size_t n) {

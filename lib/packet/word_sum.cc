@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "packet/word_sum_internal.h"
 
 #if defined(__x86_64__)
@@ -66,10 +68,12 @@ SLUICE_TARGET_ICELAKE inline __m512i Accumulate(__m512i sum, __m512i words) {
   return _mm512_dpwssd_epi32(sum, _mm512_xor_si512(words, _mm512_set1_epi16(-0x8000)), _mm512_set1_epi16(1));
 }
 
-// Of at most kRun bytes. The last vector is filled up with zeros, which are words like others.
-SLUICE_TARGET_ICELAKE uint64_t SumRunIceLake(const uint8_t* bytes, size_t n) {
-  const size_t vectors = (n + 63) / 64;
-  __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+// Of what `a` has added up, `vectors` so far, and `n` bytes, together at most kRun. The last vector is filled up with
+// zeros, which are words like others.
+SLUICE_TARGET_ICELAKE inline uint64_t SumRunIceLake(const uint8_t* bytes, size_t n,
+                                                    __m512i a = _mm512_setzero_si512(), size_t vectors = 0) {
+  vectors += (n + 63) / 64;
+  __m512i b = _mm512_setzero_si512(), c = b, d = b;
   for (; n >= 256; n -= 256, bytes += 256) {
     a = Accumulate(a, _mm512_loadu_si512(bytes));
     b = Accumulate(b, _mm512_loadu_si512(bytes + 64));
@@ -85,18 +89,27 @@ SLUICE_TARGET_ICELAKE uint64_t SumRunIceLake(const uint8_t* bytes, size_t n) {
   return HorizontalSum(_mm256_add_epi32(low, high), 32 * vectors);
 }
 
+// By whole lines, the first of them with zeros in place of what lies before the bytes.
+SLUICE_TARGET_ICELAKE uint64_t SumLinesIceLake(const uint8_t* bytes, size_t n) {
+  const size_t before = reinterpret_cast<uintptr_t>(bytes) % 64;
+  const __m512i line = _mm512_maskz_loadu_epi8(~0ull << before, bytes - before);
+  const __m512i first = Accumulate(_mm512_setzero_si512(), line);
+  const uint8_t* const end = bytes + n;
+  bytes += 64 - before;
+  const size_t run = std::min(static_cast<size_t>(end - bytes), kRun - 64);
+  uint64_t sum = SumRunIceLake(bytes, run, first, 1);
+  for (bytes += run; bytes != end;) {
+    const size_t more = std::min(static_cast<size_t>(end - bytes), kRun);
+    sum += SumRunIceLake(bytes, more);
+    bytes += more;
+  }
+  return before % 2 == 0 ? sum : ShiftedWordSum(sum);
+}
+
 SLUICE_TARGET_ICELAKE uint64_t SumIceLake(const uint8_t* bytes, size_t n) {
   // What comes from beyond the first cache is read by whole lines: half as much again as across them.
-  constexpr size_t kLong = 4096;
-  if (n < kLong) return SumRunIceLake(bytes, n);
-  const size_t before = -reinterpret_cast<uintptr_t>(bytes) % 64;
-  const uint64_t first = SumRunIceLake(bytes, before);
-  bytes += before;
-  n -= before;
-  uint64_t sum = 0;
-  for (; n > kRun; n -= kRun, bytes += kRun) sum += SumRunIceLake(bytes, kRun);
-  sum += SumRunIceLake(bytes, n);
-  return AddWordSums(first, before % 2 == 0 ? sum : ShiftedWordSum(sum));
+  constexpr size_t kLong = 512;
+  return n < kLong ? SumRunIceLake(bytes, n) : SumLinesIceLake(bytes, n);
 }
 
 #else

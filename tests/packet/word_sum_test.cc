@@ -48,7 +48,7 @@ TEST_CASE("the sum of every short length equals the byte-wise one, at every leve
 TEST_CASE("the sum of long pieces equals the byte-wise one, at every level and alignment") {
   Random random(PrintedSeed());
   const Bytes bytes = RandomBytes(random, 3 * 65536 + 200);
-  for (const size_t near : {1500, 4096, 9000, 65536, 2 * 65536, 3 * 65536}) {
+  for (const size_t near : {512, 1500, 4096, 9000, 65536, 2 * 65536, 3 * 65536}) {
     for (int round = 0; round < 12; ++round) {
       const size_t n = near - 64 + Below(random, 128);
       CheckAtEveryLevel(absl::MakeConstSpan(&bytes[Below(random, 64)], n));

@@ -41,6 +41,10 @@ struct BridgeOptions {
 
 class KernelBridge {
  public:
+  // Longer than this is many frames in one packet. A kernel sends up to 64 KiB at once, and less when whatever receives
+  // is slow, as under a sanitizer.
+  static constexpr uint32_t kUncut = 10 * 1514;
+
   explicit KernelBridge(const BridgeOptions& options = {});
   ~KernelBridge();
 

@@ -130,7 +130,15 @@ measure() { # title, namespace, iperf3 arguments
   title=$1
   name=$2
   shift 2
-  in_ns "$name" iperf3 -J -t "$seconds" "$@" >"$work/iperf.json" || fail "iperf3, $title"
+  # A server calls itself busy for a moment after its last client has gone.
+  tries=5
+  until in_ns "$name" iperf3 -J -t "$seconds" "$@" >"$work/iperf.json" && ! grep -q '"error":' "$work/iperf.json"; do
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ] || ! grep -q busy "$work/iperf.json"; then
+      fail "iperf3, $title: $(grep '"error":' "$work/iperf.json")"
+    fi
+    sleep 0.5
+  done
   python3 - "$title" "$work/iperf.json" <<'PY'
 import json, sys
 end = json.load(open(sys.argv[2]))["end"]

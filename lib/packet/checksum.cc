@@ -24,11 +24,11 @@ ChecksumSum AddressSum(const IpHeader& ip) {
 
 void ChecksumSum::Add(absl::Span<const uint8_t> bytes) {
   const uint64_t sum = WordSum(bytes.data(), bytes.size());
-  sum_ = AddWordSums(sum_, odd_ ? ShiftedWordSum(sum) : sum);
+  sum_ = word_sum::Add(sum_, odd_ ? ShiftedWordSum(sum) : sum);
   odd_ ^= bytes.size() % 2 != 0;
 }
 
-void ChecksumSum::Add16(uint16_t word) { sum_ = AddWordSums(sum_, SwapSum(word)); }
+void ChecksumSum::Add16(uint16_t word) { sum_ = word_sum::Add(sum_, SwapSum(word)); }
 
 uint16_t ChecksumSum::folded() const { return SwapSum(FoldSum(sum_)); }
 
@@ -74,17 +74,6 @@ struct Covered {
   L4Type type = L4Type::kNone;
 };
 
-uint32_t FieldOffset(L4Type type) {
-  switch (type) {
-    case L4Type::kTcp:
-      return offsetof(TcpHeader, checksum);
-    case L4Type::kUdp:
-      return offsetof(UdpHeader, checksum);
-    default:
-      return offsetof(IcmpHeader, checksum);
-  }
-}
-
 bool HasChecksum(L4Type type) {
   return type == L4Type::kTcp || type == L4Type::kUdp || type == L4Type::kIcmp || type == L4Type::kIcmpv6;
 }
@@ -110,7 +99,7 @@ bool Locate(const Packet& packet, const LayerOffsets& at, Covered& covered) {
   if (!HasChecksum(at.l4_type)) return false;
   covered = {.at = at.l4,
              .length = L4Length(packet, at),
-             .field = at.l4 + FieldOffset(at.l4_type),
+             .field = uint32_t{at.l4} + ChecksumOffset(at.l4_type),
              .type = at.l4_type};
   return true;
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "packet/parse_burst_internal.h"
 #include "packet/parse_internal.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/packet.h"
@@ -85,6 +86,26 @@ class SameLayers {
   __m128i offsets_;
   uint32_t rest_;
 };
+
+// What a variant has for the two shapes of a run, UDP first and then TCP: each parses from `first` on as many packets
+// as have `layers`, and returns the first that may have others.
+using ParseShape = size_t(const PacketRun& run, size_t first, const Layers& layers, const Tags& tags);
+struct ShapeParsers {
+  ParseShape* plain[2];
+  ParseShape* tunnelled[2];
+};
+
+// A ParseAlikeFunction by those.
+template <const ShapeParsers& kParsers>
+size_t ParseAlike(const PacketRun& run, size_t first, const Layers& layers) {
+  Tags tags;
+  if (!IsUsual(layers) || !FindTags(*run.packets[first], layers, tags)) return first;
+  if (layers.tunnel != TunnelType::kNone) {
+    return kParsers.tunnelled[layers.inner.l4_type == L4Type::kTcp](run, first, layers, tags);
+  }
+  if (run.flows == LayerSet::kInner) return first;
+  return kParsers.plain[layers.outer.l4_type == L4Type::kTcp](run, first, layers, tags);
+}
 
 }  // namespace sluice
 

@@ -207,21 +207,14 @@ SLUICE_TARGET_AVX2 size_t ParseTunnelled(const PacketRun& run, size_t first, con
   return here.size;
 }
 
-SLUICE_TARGET_AVX2 size_t ParseAlike(const PacketRun& run, size_t first, const Layers& layers) {
-  Tags tags;
-  if (!IsUsual(layers) || !FindTags(*run.packets[first], layers, tags)) return first;
-  if (layers.tunnel != TunnelType::kNone) {
-    const bool tcp = layers.inner.l4_type == L4Type::kTcp;
-    return (tcp ? ParseTunnelled<true> : ParseTunnelled<false>)(run, first, layers, tags);
-  }
-  if (run.flows == LayerSet::kInner) return first;
-  const bool tcp = layers.outer.l4_type == L4Type::kTcp;
-  return (tcp ? ParsePlain<true> : ParsePlain<false>)(run, first, layers, tags);
-}
+constexpr ShapeParsers kParsers = {.plain = {ParsePlain<false>, ParsePlain<true>},
+                                   .tunnelled = {ParseTunnelled<false>, ParseTunnelled<true>}};
 
 }  // namespace
 
-void ParseRunsAvx2(const PacketRun& run, Layers& expected) { ParseInRuns(run, expected, ParseAlike); }
+void ParseRunsAvx2(const PacketRun& run, Layers& expected) {
+  ParseInRuns(run, expected, ParseAlike<kParsers>);
+}
 
 }  // namespace sluice
 

@@ -182,22 +182,14 @@ SLUICE_TARGET_ICELAKE size_t ParseTunnelled(const PacketRun& run, size_t first, 
   return run.size;
 }
 
-// Parses from `first` on as many as have `layers`, and returns the first that may have others.
-SLUICE_TARGET_ICELAKE size_t ParseAlike(const PacketRun& run, size_t first, const Layers& layers) {
-  Tags tags;
-  if (!IsUsual(layers) || !FindTags(*run.packets[first], layers, tags)) return first;
-  if (layers.tunnel != TunnelType::kNone) {
-    const bool tcp = layers.inner.l4_type == L4Type::kTcp;
-    return (tcp ? ParseTunnelled<true> : ParseTunnelled<false>)(run, first, layers, tags);
-  }
-  if (run.flows == LayerSet::kInner) return first;
-  const bool tcp = layers.outer.l4_type == L4Type::kTcp;
-  return (tcp ? ParsePlain<true> : ParsePlain<false>)(run, first, layers, tags);
-}
+constexpr ShapeParsers kParsers = {.plain = {ParsePlain<false>, ParsePlain<true>},
+                                   .tunnelled = {ParseTunnelled<false>, ParseTunnelled<true>}};
 
 }  // namespace
 
-void ParseRunsIceLake(const PacketRun& run, Layers& expected) { ParseInRuns(run, expected, ParseAlike); }
+void ParseRunsIceLake(const PacketRun& run, Layers& expected) {
+  ParseInRuns(run, expected, ParseAlike<kParsers>);
+}
 
 }  // namespace sluice
 

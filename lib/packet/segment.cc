@@ -154,7 +154,7 @@ size_t Segmenter::AttachPayloads(Packet* const* heads, size_t n, uint32_t payloa
       last = fragment;
       if constexpr (reads) {
         const uint64_t more = WordSum(place.data, here);
-        sum = AddWordSums(sum, (payload - bytes) % 2 == 0 ? more : ShiftedWordSum(more));
+        sum = word_sum::Add(sum, (payload - bytes) % 2 == 0 ? more : ShiftedWordSum(more));
       }
       place.data += here;
       place.bytes -= here;

@@ -15,10 +15,10 @@ uint64_t SumScalar(const uint8_t* bytes, size_t n) {
   using word_sum::Load;
   uint64_t sums[4] = {};
   for (; n >= 32; n -= 32, bytes += 32) {
-    for (size_t i = 0; i < 4; ++i) sums[i] = AddWordSums(sums[i], Load<uint64_t>(bytes + 8 * i));
+    for (size_t i = 0; i < 4; ++i) sums[i] = word_sum::Add(sums[i], Load<uint64_t>(bytes + 8 * i));
   }
-  const uint64_t sum = AddWordSums(AddWordSums(sums[0], sums[1]), AddWordSums(sums[2], sums[3]));
-  return AddWordSums(sum, WordSum(bytes, n));
+  const uint64_t sum = word_sum::Add(word_sum::Add(sums[0], sums[1]), word_sum::Add(sums[2], sums[3]));
+  return word_sum::Add(sum, WordSum(bytes, n));
 }
 
 #if defined(__x86_64__)
@@ -61,7 +61,7 @@ SLUICE_TARGET_AVX2 uint64_t SumAvx2(const uint8_t* bytes, size_t n) {
   for (; n > kRun; n -= kRun, bytes += kRun) sum += SumRunAvx2(bytes, kRun);
   const size_t whole = n / 32 * 32;
   sum += SumRunAvx2(bytes, whole);
-  return AddWordSums(sum, WordSum(bytes + whole, n - whole));
+  return word_sum::Add(sum, WordSum(bytes + whole, n - whole));
 }
 
 SLUICE_TARGET_ICELAKE inline __m512i Accumulate(__m512i sum, __m512i words) {

@@ -9,39 +9,22 @@
 // Sums are 64 bits wide with end-around carry: 2^64 - 1 is a multiple of 2^16 - 1, so FoldSum (checksum.h)
 // gives what 16 bits would have. Zero only for zeros, as there.
 //
-//   up to 64 bytes   here, inline: eight bytes at a time, the last eight overlapping
+//   up to 64 bytes   inline, as in checksum.h
 //   more             LongWordSum, the best for this processor (simd_internal.h)
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "packet/simd_internal.h"
+#include "sluice/packet/checksum.h"
 
 namespace sluice {
-
-inline uint64_t AddWordSums(uint64_t a, uint64_t b) {
-  const uint64_t sum = a + b;
-  return sum + (sum < a ? 1 : 0);
-}
 
 // The sum of the same bytes, moved by one place.
 inline uint64_t ShiftedWordSum(uint64_t sum) { return std::rotl(sum, 8); }
 
 namespace word_sum {
-
-template <typename Word>
-inline Word Load(const uint8_t* bytes) {
-  Word word;
-  std::memcpy(&word, bytes, sizeof(word));
-  return word;
-}
-
-// What eight bytes of memory hold, without the first `n` of them and with zeros after the others; n < 8.
-inline uint64_t WithoutFirst(size_t n, uint64_t word) {
-  return std::endian::native == std::endian::little ? word >> (8 * n) : word << (8 * n);
-}
 
 // Fewer than eight bytes.
 inline uint64_t SumOfFew(const uint8_t* bytes, size_t n) {
@@ -63,12 +46,8 @@ extern Dispatch<WordSumFunction> LongWordSum;
 
 // Of `n` bytes at any address; an odd last one is the first half of a word.
 inline uint64_t WordSum(const uint8_t* bytes, size_t n) {
-  using namespace word_sum;
   if (n > 64) return LongWordSum(bytes, n);
-  if (n < 8) return SumOfFew(bytes, n);
-  uint64_t sum = 0;
-  for (; n > 8; n -= 8, bytes += 8) sum = AddWordSums(sum, Load<uint64_t>(bytes));
-  return AddWordSums(sum, WithoutFirst(8 - n, Load<uint64_t>(bytes + n - 8)));
+  return n < 8 ? word_sum::SumOfFew(bytes, n) : word_sum::Sum(bytes, n);
 }
 
 }  // namespace sluice

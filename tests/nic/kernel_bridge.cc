@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cstddef>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -11,8 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/nic/packet_socket_wire.h"
 #include "sluice/nic/xdp_nic.h"
-#include "sluice/packet/headers.h"
+#include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
+#include "tests/nic/forwarding_wire.h"
 
 namespace sluice::testing {
 namespace {
@@ -107,35 +107,21 @@ uint64_t Sum(const std::string& numbers) {
 }
 
 // Spoils one bit of the innermost L4 checksum of each hundredth long frame that goes out.
-class MarringWire final : public Wire {
+class MarringWire final : public ForwardingWire {
  public:
-  explicit MarringWire(std::unique_ptr<Wire> inner) : inner_(std::move(inner)) {}
+  using ForwardingWire::ForwardingWire;
 
-  const WireTraits& traits() const override { return inner_->traits(); }
-  absl::Status Open(const WireOptions& options) override { return inner_->Open(options); }
-  void Close() override { inner_->Close(); }
   size_t Transmit(uint16_t lane, Burst& burst) override {
     for (Packet* packet : burst) {
       if (packet->length() < 1000 || Parse(*packet) != ParseVerdict::kOk || ++long_frames_ % 100 != 0)
         continue;
       const LayerOffsets& at = Select(packet->layers(), LayerSet::kInnermost);
-      const size_t field =
-          at.l4_type == L4Type::kTcp ? offsetof(TcpHeader, checksum) : offsetof(UdpHeader, checksum);
-      packet->data()[at.l4 + field] ^= 1;
+      packet->data()[at.l4 + ChecksumOffset(at.l4_type)] ^= 1;
     }
-    return inner_->Transmit(lane, burst);
+    return ForwardingWire::Transmit(lane, burst);
   }
-  size_t Reclaim(uint16_t lane) override { return inner_->Reclaim(lane); }
-  size_t Receive(Burst& burst) override { return inner_->Receive(burst); }
-  bool Arm() override { return inner_->Arm(); }
-  int fd() const override { return inner_->fd(); }
-  LinkState link() const override { return inner_->link(); }
-  DropCounts drops() const override { return inner_->drops(); }
-  int service_fd() const override { return inner_->service_fd(); }
-  void Service() override { inner_->Service(); }
 
  private:
-  const std::unique_ptr<Wire> inner_;
   uint64_t long_frames_ = 0;
 };
 

@@ -47,7 +47,7 @@ size_t SpoilingWire::Transmit(uint16_t lane, Burst& burst) {
     const bool wanted = spoiled_ < plan_.frames && packet->length() >= kFullFrame;
     if (wanted && packet->mark() != kSpoiled) Spoil(*packet);
   }
-  return inner_->Transmit(lane, burst);
+  return ForwardingWire::Transmit(lane, burst);
 }
 
 void SpoilingWire::Spoil(Packet& packet) {

@@ -107,7 +107,8 @@ TEST_CASE("folding keeps the sum modulo 2^16 - 1, and gives zero only for zero")
     if (folded == 0 || folded % 0xffff != sum % 0xffff) FAIL(sum);
     const uint64_t other = random();
     const auto both = static_cast<Uint128>(sum) + other;
-    if (FoldSum(AddWordSums(sum, other)) % 0xffff != static_cast<uint64_t>(both % 0xffff)) FAIL(sum << other);
+    if (FoldSum(word_sum::Add(sum, other)) % 0xffff != static_cast<uint64_t>(both % 0xffff))
+      FAIL(sum << other);
   }
 }
 

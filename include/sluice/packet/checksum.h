@@ -55,7 +55,7 @@ class SLUICE_EXPORT ChecksumSum {
 };
 
 // What Checksum is made of.
-namespace short_sum {
+namespace word_sum {
 
 template <typename Word>
 inline uint64_t Load(const uint8_t* bytes) {
@@ -89,7 +89,7 @@ inline uint64_t Sum(const uint8_t* bytes, size_t n) {
   return Add(even, Add(odd, little ? last >> (64 - 8 * n) : last << (64 - 8 * n)));
 }
 
-}  // namespace short_sum
+}  // namespace word_sum
 
 // Of bytes that hold no checksum yet; 0 for bytes that hold a right one. Inline for what is short, an IPv4
 // header without options first of all.
@@ -98,9 +98,9 @@ inline uint16_t Checksum(absl::Span<const uint8_t> bytes) {
   constexpr size_t kLeast = 8, kShort = 128;
   uint64_t sum = 0;
   if (bytes.size() == sizeof(Ipv4Header)) {
-    for (size_t at = 0; at < sizeof(Ipv4Header); at += 4) sum += short_sum::Load<uint32_t>(bytes.data() + at);
+    for (size_t at = 0; at < sizeof(Ipv4Header); at += 4) sum += word_sum::Load<uint32_t>(bytes.data() + at);
   } else if (bytes.size() - kLeast <= kShort - kLeast) {
-    sum = short_sum::Sum(bytes.data(), bytes.size());
+    sum = word_sum::Sum(bytes.data(), bytes.size());
   } else {
     return ChecksumOfAny(bytes);
   }
@@ -115,6 +115,18 @@ SLUICE_EXPORT ChecksumSum PseudoHeader(const Ipv6Header& ip, IpProtocol protocol
 // field of zero, which is no checksum; and a UDP result of zero is to be sent as 0xffff.
 SLUICE_EXPORT uint16_t UpdateChecksum(uint16_t checksum, uint16_t before, uint16_t after);
 SLUICE_EXPORT uint16_t UpdateChecksum32(uint16_t checksum, uint32_t before, uint32_t after);
+
+// Where the checksum is in a header of TCP, UDP, ICMP or ICMPv6, from its start.
+inline uint16_t ChecksumOffset(L4Type type) {
+  switch (type) {
+    case L4Type::kTcp:
+      return offsetof(TcpHeader, checksum);
+    case L4Type::kUdp:
+      return offsetof(UdpHeader, checksum);
+    default:
+      return offsetof(IcmpHeader, checksum);
+  }
+}
 
 // On packets.
 // ---------------------------------------------------------------------------------------------------------

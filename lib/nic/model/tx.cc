@@ -2,15 +2,6 @@
 #include "nic/model/tx_queue_internal.h"
 
 namespace sluice {
-namespace {
-
-uint64_t BytesOf(const Burst& burst) {
-  uint64_t bytes = 0;
-  for (const Packet* packet : burst) bytes += packet->length();
-  return bytes;
-}
-
-}  // namespace
 
 size_t ModelTxQueue::Send(Burst& burst) {
   // 1. One pass over the first lines, while the packets are still ours.

@@ -4,15 +4,6 @@
 #include "nic/offload/egress_internal.h"
 
 namespace sluice {
-namespace {
-
-uint64_t BytesOf(const Burst& burst) {
-  uint64_t bytes = 0;
-  for (const Packet* packet : burst) bytes += packet->length();
-  return bytes;
-}
-
-}  // namespace
 
 // In runs: up to a packet that has to be cut, then its segments, then on.
 size_t Egress::Send(Burst& burst, Outlet& outlet) {

@@ -8,9 +8,16 @@
 
 #include <cstdint>
 
+#include "sluice/packet/burst.h"
 #include "sluice/packet/packet.h"
 
 namespace sluice {
+
+inline uint64_t BytesOf(const Burst& burst) {
+  uint64_t bytes = 0;
+  for (const Packet* packet : burst) bytes += packet->length();
+  return bytes;
+}
 
 class FirstLines {
  public:

@@ -14,18 +14,6 @@ using Reason = std::optional<DropReason>;
 
 bool IsTcpOrUdp(const LayerOffsets& at) { return at.l4_type == L4Type::kTcp || at.l4_type == L4Type::kUdp; }
 
-// Of a header that has one, from its start.
-uint16_t ChecksumOffset(L4Type type) {
-  switch (type) {
-    case L4Type::kTcp:
-      return offsetof(TcpHeader, checksum);
-    case L4Type::kUdp:
-      return offsetof(UdpHeader, checksum);
-    default:
-      return offsetof(IcmpHeader, checksum);
-  }
-}
-
 // Wherever it is: the field, which holds what the sender started with, is summed with the rest.
 void FinishChecksum(Packet& packet, uint32_t start, uint32_t field) {
   ChecksumSum sum;

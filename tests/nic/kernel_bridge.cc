@@ -143,6 +143,10 @@ KernelBridge::KernelBridge(const BridgeOptions& options)
   left.MustRun(options.setup_left);
   right.MustRun(options.setup_right.empty() ? "ip addr add 10.0.0.2/24 dev " + right_interface
                                             : options.setup_right);
+  // By itself a kernel sends a millisecond's worth at once, which a slow machine makes short.
+  for (const Namespace* kernel : {&left, &right}) {
+    kernel->MustRun("echo 32 >/proc/sys/net/ipv4/tcp_min_tso_segs");
+  }
   left.MustRun("ip link set tap0 up");
   right.MustRun("ip link set " + right_interface + " up");
   for (Nic* nic : {left_nic_.get(), right_nic_.get()}) {

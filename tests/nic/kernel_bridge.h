@@ -41,9 +41,9 @@ struct BridgeOptions {
 
 class KernelBridge {
  public:
-  // Longer than this is many frames in one packet. A kernel sends up to 64 KiB at once, and less when whatever receives
-  // is slow, as under a sanitizer.
-  static constexpr uint32_t kUncut = 10 * 1514;
+  // Longer than this is many frames in one packet. Kernels here ask for 32, and get fewer while their window is small,
+  // as it stays when whatever receives is slow.
+  static constexpr uint32_t kUncut = 4 * 1514;
 
   explicit KernelBridge(const BridgeOptions& options = {});
   ~KernelBridge();

@@ -82,8 +82,8 @@ TEST_CASE("big sends of a kernel, cut by the library, reach another whole, with 
   CHECK(bridge.uncut() > 100);
   CHECK(bridge.MeanFrameAtRight() <= 1514);
   CHECK(bridge.longest_uncut() > KernelBridge::kUncut);
-  // Of 11,000. On a slow machine a sender asks once or twice too early.
-  CHECK(bridge.Counter("TcpRetransSegs") < 20);
+  // Of 11,000. On a slow machine a sender takes for lost what is late.
+  CHECK(bridge.Counter("TcpRetransSegs") < 100);
 }
 
 TEST_CASE("from TAP to TAP big sends go uncut") {

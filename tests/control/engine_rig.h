@@ -20,7 +20,7 @@ namespace sluice::testing {
 inline std::string MacOfGuest(uint8_t number) { return "02:00:00:00:00:0" + std::to_string(number); }
 
 // A NIC at the far end of a cable to a port of the engine.
-struct Guest {
+struct FarEnd {
   std::unique_ptr<Nic> nic;
   PortId port;
 
@@ -48,9 +48,9 @@ struct EngineRig {
       : pool(PacketPool::Create({.packets = 8192, .huge_pages = HugePages::kOff}).value()),
         engine(Engine::Create({.pool = pool.get(), .workers = workers, .worker = worker}).value()) {}
 
-  Guest Add(const std::string& name, const ModelHardware& hardware = {}, const PortOptions& options = {}) {
+  FarEnd Add(const std::string& name, const ModelHardware& hardware = {}, const PortOptions& options = {}) {
     auto [here, there] = MakeWirePair();
-    Guest guest;
+    FarEnd guest;
     guest.nic = ModelNic::Open({.name = name}, std::move(there)).value();
     REQUIRE(guest.nic->Start({.pool = pool.get()}).ok());
     PortOptions named = options;

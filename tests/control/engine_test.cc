@@ -12,7 +12,7 @@ using Frames = std::vector<Bytes>;
 
 TEST_CASE("guests on one engine reach each other, and once learned nobody else hears them") {
   EngineRig rig;
-  Guest one = rig.Add("one"), two = rig.Add("two"), three = rig.Add("three");
+  FarEnd one = rig.Add("one"), two = rig.Add("two"), three = rig.Add("three");
   one.Send(*rig.pool, FrameBetween(1, 2));
   rig.Settle();
   CHECK(two.Receive() == Frames{FrameBetween(1, 2)});
@@ -25,7 +25,7 @@ TEST_CASE("guests on one engine reach each other, and once learned nobody else h
 
 TEST_CASE("a worker without a transmit queue hands its packets to the one that has it, in order") {
   EngineRig rig(2);
-  Guest one = rig.Add("one"), two = rig.Add("two", {.max_tx_queues = 1});
+  FarEnd one = rig.Add("one"), two = rig.Add("two", {.max_tx_queues = 1});
   two.Send(*rig.pool, FrameBetween(2, 1));
   rig.Settle();
   Frames sent;
@@ -41,7 +41,7 @@ TEST_CASE("a worker without a transmit queue hands its packets to the one that h
 
 TEST_CASE("with one transmit queue for many workers, packets are handed over") {
   EngineRig rig(3);
-  Guest one = rig.Add("one", {}, {.rx_queues = 3}), two = rig.Add("two", {.max_tx_queues = 1});
+  FarEnd one = rig.Add("one", {}, {.rx_queues = 3}), two = rig.Add("two", {.max_tx_queues = 1});
   for (uint16_t port = 0; port < 300; ++port) {  // many flows, so that every receive queue gets some
     one.Send(*rig.pool, FlowBetween(1, 2, port));
     if (port % 50 == 0) rig.Settle();
@@ -55,7 +55,7 @@ TEST_CASE("with one transmit queue for many workers, packets are handed over") {
 
 TEST_CASE("a removed port takes its packets with it, counted, and the others go on") {
   EngineRig rig;
-  Guest one = rig.Add("one"), two = rig.Add("two"), three = rig.Add("three");
+  FarEnd one = rig.Add("one"), two = rig.Add("two"), three = rig.Add("three");
   one.Send(*rig.pool, FrameBetween(1, 2));
   rig.Settle();
   REQUIRE(rig.engine->RemovePort(two.port).ok());
@@ -71,11 +71,11 @@ TEST_CASE("a removed port takes its packets with it, counted, and the others go 
 
 TEST_CASE("ports come and go under traffic, and every packet is accounted for") {
   EngineRig rig(2, {.mode = WorkerMode::kAdaptive});
-  Guest one = rig.Add("one"), two = rig.Add("two");
+  FarEnd one = rig.Add("one"), two = rig.Add("two");
   {
     RunningWorkers running(*rig.engine);
     for (int round = 0; round < 60; ++round) {
-      Guest passing = rig.Add("passing", {.max_tx_queues = round % 2 == 0 ? uint16_t{1} : uint16_t{2}});
+      FarEnd passing = rig.Add("passing", {.max_tx_queues = round % 2 == 0 ? uint16_t{1} : uint16_t{2}});
       for (int i = 0; i < 30; ++i) {
         one.Send(*rig.pool, FrameBetween(1, 9));  // nobody has it: to every port, each time
         two.Receive();
@@ -92,7 +92,7 @@ TEST_CASE("ports come and go under traffic, and every packet is accounted for") 
 TEST_CASE("an engine gives every buffer back") {
   EngineRig rig(2);
   {
-    Guest one = rig.Add("one"), two = rig.Add("two");
+    FarEnd one = rig.Add("one"), two = rig.Add("two");
     for (int i = 0; i < 100; ++i) one.Send(*rig.pool, FrameBetween(1, 2));
     rig.Settle();
     rig.engine.reset();
@@ -102,7 +102,7 @@ TEST_CASE("an engine gives every buffer back") {
 
 TEST_CASE("what cannot be added is refused with a remedy, and nothing has changed") {
   EngineRig rig;
-  Guest one = rig.Add("one");
+  FarEnd one = rig.Add("one");
   const auto refused = [&](const PortOptions& options) {
     auto [here, there] = MakeWirePair();
     return rig.engine->AddPort(ModelNic::Open({.name = "x"}, std::move(here)).value(), options).status();
@@ -122,7 +122,7 @@ TEST_CASE("what cannot be added is refused with a remedy, and nothing has change
 
 TEST_CASE("a link that goes down is told as an event of its port") {
   EngineRig rig;
-  Guest one = rig.Add("one");
+  FarEnd one = rig.Add("one");
   rig.engine->TakeEvents();
   REQUIRE(one.nic->Stop().ok());
   const std::vector<PortEvent> events = rig.engine->TakeEvents();
@@ -133,7 +133,7 @@ TEST_CASE("a link that goes down is told as an event of its port") {
 
 TEST_CASE("carrying packets allocates nothing") {
   EngineRig rig;
-  Guest one = rig.Add("one"), two = rig.Add("two");
+  FarEnd one = rig.Add("one"), two = rig.Add("two");
   two.Send(*rig.pool, FrameBetween(2, 1));
   rig.Settle();
   for (int i = 0; i < 500; ++i) one.Send(*rig.pool, FrameBetween(1, 2));

@@ -13,7 +13,7 @@ namespace json = boost::json;
 
 // Two guests, one frame from one to the other, one to nobody's port.
 struct AfterSomeTraffic : EngineRig {
-  Guest one = Add("one"), two = Add("two");
+  FarEnd one = Add("one"), two = Add("two");
   AfterSomeTraffic() {
     one.Send(*pool, FrameBetween(1, 2));
     two.Send(*pool, FrameBetween(2, 1));
@@ -159,7 +159,7 @@ std::pair<uint64_t, uint64_t> DropTable(const std::string& text) {
 
 TEST_CASE("the drop table adds up to all that is missing, also where ports are gone and devices dropped") {
   AfterSomeTraffic rig;
-  Guest three = rig.Add("three");
+  FarEnd three = rig.Add("three");
   for (int i = 0; i < 5; ++i) three.Send(*rig.pool, FrameBetween(3, 3));  // to itself: the switch drops them
   rig.Settle();
   for (int i = 0; i < 7; ++i) three.Send(*rig.pool, FrameBetween(3, 1));  // in the device when its port goes
@@ -175,7 +175,7 @@ TEST_CASE("the drop table adds up to all that is missing, also where ports are g
 
 TEST_CASE("names with quotes and control characters stay valid JSON") {
   EngineRig rig;
-  Guest odd = rig.Add("a\"b\\c\nd");
+  FarEnd odd = rig.Add("a\"b\\c\nd");
   const json::value read = json::parse(ToJson(rig.engine->snapshot()));
   CHECK(read.at("ports").at(0).at("name") == "a\"b\\c\nd");
 }

@@ -14,7 +14,7 @@ bool Readable(int fd) {
 }
 
 // Waits for one frame; the bound is only for a test that fails.
-bool ReceivesOne(Guest& guest) {
+bool ReceivesOne(FarEnd& guest) {
   const Nanoseconds give_up = Clock::Monotonic().Now() + 20'000'000'000;
   while (guest.Receive().empty()) {
     if (Clock::Monotonic().Now() > give_up) return false;
@@ -26,7 +26,7 @@ bool ReceivesOne(Guest& guest) {
 TEST_CASE("no wake-up is lost, whenever the packet comes") {
   const WorkerMode mode = GENERATE(WorkerMode::kInterrupt, WorkerMode::kAdaptive);
   EngineRig rig(2, {.mode = mode, .idle_before_sleep = absl::Microseconds(5)});
-  Guest one = rig.Add("one"), two = rig.Add("two", {.max_tx_queues = 1});
+  FarEnd one = rig.Add("one"), two = rig.Add("two", {.max_tx_queues = 1});
   {
     RunningWorkers running(*rig.engine);  // they sleep a minute at a time: a lost wake-up fails the test
     for (uint16_t i = 0; i < 2000; ++i) {
@@ -42,7 +42,7 @@ TEST_CASE("no wake-up is lost, whenever the packet comes") {
 
 TEST_CASE("a sleeping worker is woken for what another hands over to it") {
   EngineRig rig(2);
-  Guest two = rig.Add("two", {.max_tx_queues = 1}), one = rig.Add("one", {.max_rx_queues = 1});
+  FarEnd two = rig.Add("two", {.max_tx_queues = 1}), one = rig.Add("one", {.max_rx_queues = 1});
   Worker& sender = rig.engine->worker(WorkerId{0});
   Worker& receiver = rig.engine->worker(WorkerId{1});
   while (!sender.PrepareToSleep()) sender.PollOnce();
@@ -57,7 +57,7 @@ TEST_CASE("a sleeping worker is woken for what another hands over to it") {
 
 TEST_CASE("an idle worker that may sleep makes few polls, and is still there for a packet") {
   EngineRig rig(1, {.mode = WorkerMode::kAdaptive, .idle_before_sleep = absl::ZeroDuration()});
-  Guest one = rig.Add("one"), two = rig.Add("two");
+  FarEnd one = rig.Add("one"), two = rig.Add("two");
   RunningWorkers running(*rig.engine);
   one.Send(*rig.pool, FrameBetween(1, 2));
   REQUIRE(ReceivesOne(two));
@@ -72,7 +72,7 @@ TEST_CASE("an idle worker that may sleep makes few polls, and is still there for
 
 TEST_CASE("PrepareToSleep is true only when nothing waits, and then the descriptor wakes") {
   EngineRig rig;
-  Guest one = rig.Add("one"), two = rig.Add("two");
+  FarEnd one = rig.Add("one"), two = rig.Add("two");
   Worker& worker = rig.engine->worker(WorkerId{0});
   rig.Settle();
   while (!worker.PrepareToSleep()) worker.PollOnce();
@@ -88,7 +88,7 @@ TEST_CASE("a port that is added wakes a sleeping worker, which then serves it") 
   EngineRig rig;
   Worker& worker = rig.engine->worker(WorkerId{0});
   while (!worker.PrepareToSleep()) worker.PollOnce();
-  Guest one = rig.Add("one");
+  FarEnd one = rig.Add("one");
   CHECK(Readable(worker.fd()));
   while (!worker.PrepareToSleep()) worker.PollOnce();
   one.Send(*rig.pool, FrameBetween(1, 2));
@@ -109,7 +109,7 @@ TEST_CASE("Wake ends the sleep of now or the next one, and only that") {
 
 TEST_CASE("packets held for a port that takes none make the worker look again by itself") {
   EngineRig rig;
-  Guest one = rig.Add("one"), two = rig.Add("two", {}, {.tx_ring = 8});
+  FarEnd one = rig.Add("one"), two = rig.Add("two", {}, {.tx_ring = 8});
   two.Send(*rig.pool, FrameBetween(2, 1));
   rig.Settle();
   for (int i = 0; i < 20; ++i) one.Send(*rig.pool, FrameBetween(1, 2));

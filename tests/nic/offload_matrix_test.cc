@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames across three wires and two hops, for every combination of what senders ask, ports can do and wires carry:
-//
-//   sender ══ wire 1 ══▶ port with or without LRO ─▶ port with more or less hardware ══ wire 2 ══▶ port ─▶ port ══ cable ══▶
-//
-// What comes out at the end are the frames that a sender who asks for nothing would have sent, and no wire sees a wrong one.
+// The offload path for every combination of what senders ask, ports can do and wires carry. What comes out at the end are
+// the frames that a sender who asks for nothing would have sent, and no wire sees a wrong one.
 #include <catch2/catch.hpp>
 
-#include "absl/strings/str_cat.h"
 #include "sluice/packet/capture_file.h"
-#include "sluice/packet/parse.h"
-#include "tests/nic/model_pair.h"
+#include "tests/nic/offload_path.h"
 #include "tests/support/frame_judge.h"
 #include "tests/support/frame_train.h"
 #include "tests/support/tshark.h"
@@ -20,10 +15,6 @@ namespace {
 
 constexpr size_t kTrain = 10;
 constexpr uint16_t kMss = 400;
-constexpr PairOptions kCable = {.name = "cable", .carries_offloads = false, .carries_fragments = false};
-
-// The dimensions.
-// ---------------------------------------------------------------------------------------------------------
 
 struct Tunnel {
   const char* name;
@@ -69,152 +60,17 @@ std::vector<Tunnel> Tunnels() {
   return all;
 }
 
-enum class Asks { kNothing, kChecksums, kSegments };
-
-struct Hardware {
-  const char* name;
-  ModelHardware able;
-};
-const Hardware kHardware[] = {{"able", {}},
-                              {"without TSO", {.segmentation = false}},
-                              {"without checksums", {.send_checksums = false}},
-                              {"poor", ModelHardware::Poor()}};
-
-struct WireKind {
-  const char* name;
-  PairOptions options;
-};
-const WireKind kWires[] = {{"memory", {}},
-                           {"memory in one piece", {.carries_fragments = false}},
-                           {"finished frames in pieces", {.carries_offloads = false}},
-                           {"cable", kCable}};
-
-// The path.
-// ---------------------------------------------------------------------------------------------------------
-
-struct PathOptions {
-  WireKind first;
-  WireKind second;
-  Hardware hardware;
-  bool lro;
-};
-
-std::string Text(const PathOptions& options) {
-  return absl::StrCat(options.first.name, ", LRO ", options.lro, ", ", options.hardware.name, ", ",
-                      options.second.name);
-}
-
-class Path {
- public:
-  explicit Path(const PathOptions& options)
-      : wires_{options.first.options, options.second.options, kCable},
-        first_(First(options)),
-        second_(Second(options)),
-        third_({.wire = kCable, .recording = &recordings_[2], .pool = kPool}) {}
-
-  // Sends one train as `asks` says, to the other end; returns the frames there.
-  std::vector<Bytes> Carry(const Tunnel& tunnel, Asks asks);
-  // Of the last train: whether the first hop got fewer packets than frames were sent.
-  bool joined() const { return joined_; }
-
-  // Everything seen on a wire that carries nothing unfinished, and all that was finished on the others.
-  std::vector<Bytes> Finished() const;
-
- private:
-  static constexpr PacketPoolOptions kPool = {.packets = 512, .huge_pages = HugePages::kOff};
-  static constexpr QueueOptions kQueues = {.rx_ring = 64, .tx_ring = 64};
-
-  ModelPairOptions First(const PathOptions& options) {
-    ModelPairOptions first = {.wire = options.first.options, .recording = &recordings_[0], .pool = kPool};
-    if (options.lro) first.b.coalesce = CoalesceOptions{};
-    return first;
+Train TrainOf(const Tunnel& tunnel) {
+  FrameSpec big = tunnel.spec;
+  for (size_t i = 0; i < kTrain; ++i) {
+    const Bytes part = SegmentOf(tunnel.spec, i, kMss).bytes;
+    big.bytes.insert(big.bytes.end(), part.begin(), part.end());
   }
-  ModelPairOptions Second(const PathOptions& options) {
-    return {.a = {.hardware = options.hardware.able},
-            .wire = options.second.options,
-            .a_queues = kQueues,
-            .recording = &recordings_[1],
-            .pool = kPool};
-  }
-  static size_t Forward(ModelPair& from, ModelPair& to);
-
-  std::array<Recording, 3> recordings_;
-  const std::array<PairOptions, 3> wires_;
-  ModelPair first_;
-  ModelPair second_;
-  ModelPair third_;
-  bool joined_ = false;
-};
-
-// Spoils what the next device is to finish.
-PacketPtr Unfinished(ModelPair& pair, const Bytes& frame) {
-  PacketPtr packet = pair.Packet(frame);
-  REQUIRE(packet != nullptr);
-  REQUIRE(Parse(*packet) == ParseVerdict::kOk);
-  const Layers& layers = packet->layers();
-  const LayerOffsets& at = Select(layers, LayerSet::kInnermost);
-  packet->data()[at.l4 + 16] ^= 0x5a;
-  packet->offload.l4_checksum = true;
-  packet->offload.l3_checksum = at.l3_type == L3Type::kIpv4;
-  if (at.l3_type == L3Type::kIpv4) packet->data()[at.l3 + 10] ^= 0x5a;
-  packet->offload.outer_checksum = layers.tunnel != TunnelType::kNone;
-  return packet;
+  return {.name = tunnel.name,
+          .mss = kMss,
+          .whole = tunnel.make(big),
+          .frames = FrameTrain(tunnel.make, tunnel.spec, kTrain, kMss)};
 }
-
-Burst Train(ModelPair& pair, const Tunnel& tunnel, Asks asks) {
-  Burst burst;
-  if (asks == Asks::kSegments) {
-    FrameSpec big = tunnel.spec;
-    for (size_t i = 0; i < kTrain; ++i) {
-      const Bytes part = SegmentOf(tunnel.spec, i, kMss).bytes;
-      big.bytes.insert(big.bytes.end(), part.begin(), part.end());
-    }
-    burst.Push(pair.Packet(tunnel.make(big)));
-    burst[0].offload = {.l4_checksum = true, .segment = true, .mss = kMss};
-    return burst;
-  }
-  for (const Bytes& frame : FrameTrain(tunnel.make, tunnel.spec, kTrain, kMss)) {
-    burst.Push(asks == Asks::kNothing ? pair.Packet(frame) : Unfinished(pair, frame));
-  }
-  return burst;
-}
-
-size_t Path::Forward(ModelPair& from, ModelPair& to) {
-  size_t packets = 0;
-  for (Burst burst; from.b().rx(QueueId{0}).Receive(burst) > 0;) {
-    packets += burst.size();
-    to.a().tx(QueueId{0}).Send(burst);
-    CHECK(burst.empty());
-  }
-  return packets;
-}
-
-std::vector<Bytes> Path::Carry(const Tunnel& tunnel, Asks asks) {
-  Burst burst = Train(first_, tunnel, asks);
-  first_.a().tx(QueueId{0}).Send(burst);
-  REQUIRE(burst.empty());
-  joined_ = Forward(first_, second_) == 1;
-  Forward(second_, third_);
-  std::vector<Bytes> frames;
-  Burst arrived;
-  third_.b().rx(QueueId{0}).Receive(arrived);
-  for (const Packet* packet : arrived) frames.push_back(BytesOf(*packet));
-  return frames;
-}
-
-std::vector<Bytes> Path::Finished() const {
-  std::vector<Bytes> finished;
-  for (size_t i = 0; i < wires_.size(); ++i) {
-    for (const RecordedFrame& frame : recordings_[i]) {
-      if (!wires_[i].carries_offloads) CHECK_FALSE(frame.request.any());
-      if (!frame.request.any()) finished.push_back(frame.bytes);
-    }
-  }
-  return finished;
-}
-
-// The judges.
-// ---------------------------------------------------------------------------------------------------------
 
 // The bytes of the stream, if each frame goes on where the one before ended.
 Bytes StreamOf(const std::vector<Bytes>& frames, uint32_t sequence) {
@@ -239,8 +95,9 @@ void CheckAllRight(const std::vector<Bytes>& frames) {
 
 void CheckTrain(Path& path, const Tunnel& tunnel, Asks asks) {
   INFO(tunnel.name << ", asks " << static_cast<int>(asks));
-  const std::vector<Bytes> expected = FrameTrain(tunnel.make, tunnel.spec, kTrain, kMss);
-  const std::vector<Bytes> arrived = path.Carry(tunnel, asks);
+  const Train train = TrainOf(tunnel);
+  const std::vector<Bytes>& expected = train.frames;
+  const std::vector<Bytes> arrived = path.Carry(train, asks);
   CHECK((arrived == expected));
   CHECK(StreamOf(arrived, tunnel.spec.sequence).size() == kTrain * kMss);
   CHECK((StreamOf(arrived, tunnel.spec.sequence) == StreamOf(expected, tunnel.spec.sequence)));
@@ -274,7 +131,7 @@ void Write(const std::string& file, const std::vector<Bytes>& frames) {
 TEST_CASE("tshark finds nothing wrong on the wires of the longest path") {
   Path path({kWires[3], kWires[3], kHardware[0], true});
   for (const Tunnel& tunnel : Tunnels()) {
-    for (const Asks asks : {Asks::kNothing, Asks::kChecksums, Asks::kSegments}) path.Carry(tunnel, asks);
+    for (const Asks asks : kAllAsks) path.Carry(TrainOf(tunnel), asks);
   }
   const std::vector<Bytes> frames = path.Finished();
   const TempFolder folder;

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random frames made by scapy, which fills lengths and checksums by itself.
+#include <array>
 #include <catch2/catch.hpp>
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "sluice/packet/checksum.h"
+#include "sluice/packet/rss.h"
 #include "tests/packet/burst_twin.h"
 #include "tests/packet/parsed_packet.h"
+#include "tests/packet/small_pool.h"
 #include "tests/support/layers_text.h"
-#include "tests/support/process.h"
+#include "tests/support/run_scapy.h"
 #include "tests/support/seed.h"
-#include "tests/support/skip.h"
 
 namespace sluice {
 namespace {
@@ -24,25 +26,11 @@ struct ScapyFrame {
   std::string layers;
 };
 
-// The first python that has scapy: Debian's package serves Debian's python.
-std::string PythonWithScapy() {
-  for (const char* python : {"python3", "/usr/bin/python3"}) {
-    if (RunCommand(absl::StrCat(python, " -c 'import scapy'")).ok()) return python;
-  }
-  SkipTest("needs scapy: install python3-scapy");
-}
-
 std::vector<ScapyFrame> ScapyFrames(uint64_t seed, int count) {
-  const CommandResult result =
-      RunCommand(absl::StrCat(PythonWithScapy(), " -B " SLUICE_SOURCE_DIR "/tests/packet/scapy_frames.py ",
-                              seed, " ", count, " 2>/dev/null"),
-                 nullptr, absl::Minutes(2));
-  REQUIRE(result.ok());
   std::vector<ScapyFrame> frames;
-  for (const absl::string_view line : absl::StrSplit(result.output, '\n', absl::SkipEmpty())) {
+  for (const std::string& line : RunScapy(absl::StrCat("packet/scapy_frames.py ", seed, " ", count))) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(line, '\t');
-    const std::string bytes = absl::HexStringToBytes(parts.first);
-    frames.push_back({Bytes(bytes.begin(), bytes.end()), parts.second});
+    frames.push_back({FromHex(parts.first), parts.second});
   }
   REQUIRE(frames.size() == static_cast<size_t>(count));
   return frames;
@@ -107,8 +95,7 @@ TEST_CASE("frames that scapy makes are dissected, and their checksums computed, 
   Random random(seed);
   for (const ScapyFrame& frame : ScapyFrames(seed % 1'000'000, 300)) {
     ParsedPacket packet(frame.bytes);
-    INFO(absl::BytesToHexString(
-        absl::string_view(reinterpret_cast<const char*>(frame.bytes.data()), frame.bytes.size())));
+    INFO(ToHex(frame.bytes));
     INFO(LayersText(packet.verdict(), packet->layers()));
     REQUIRE(packet.verdict() == ParseVerdict::kOk);
     REQUIRE(packet->layers().inner_verdict == ParseVerdict::kOk);
@@ -122,6 +109,91 @@ TEST_CASE("frames that scapy makes are dissected, and their checksums computed, 
   }
   CHECK(tunnels > 100);
   CHECK(tagged > 100);
+}
+
+// How receive-side scaling answers for some headers of a frame.
+struct RssAnswer {
+  std::string type;
+  uint32_t hash = 0;
+  QueueId queue{};
+};
+
+RssAnswer AnswerOf(absl::string_view text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  RssAnswer answer{.type = parts.at(0)};
+  int queue = 0;
+  REQUIRE((absl::SimpleAtoi(parts.at(1), &answer.hash) && absl::SimpleAtoi(parts.at(2), &queue)));
+  answer.queue = QueueId(static_cast<uint16_t>(queue));
+  return answer;
+}
+
+struct RssFrame {
+  Bytes bytes;
+  std::array<RssAnswer, 2> outer;  // of a card that hashes ports, and of one that does not
+  std::array<RssAnswer, 2> inner;
+};
+
+struct RssBurst {
+  RssOptions options;
+  std::vector<RssFrame> frames;
+};
+
+// As scapy_rss.py prints them.
+std::vector<RssBurst> RssBursts(uint64_t seed, int count) {
+  std::vector<RssBurst> bursts;
+  for (const std::string& line : RunScapy(absl::StrCat("packet/scapy_rss.py ", seed, " ", count))) {
+    const std::vector<std::string> words = absl::StrSplit(line, ' ');
+    if (words[0] == "frame") {
+      bursts.back().frames.push_back({FromHex(words.at(1)),
+                                      {AnswerOf(words.at(2)), AnswerOf(words.at(3))},
+                                      {AnswerOf(words.at(4)), AnswerOf(words.at(5))}});
+      continue;
+    }
+    RssOptions options{.key = FromHex(words.at(1)), .table = {}};
+    for (const absl::string_view queue : absl::StrSplit(words.at(2), ',')) {
+      int number = 0;
+      REQUIRE(absl::SimpleAtoi(queue, &number));
+      options.table.emplace_back(static_cast<uint16_t>(number));
+    }
+    bursts.push_back({std::move(options), {}});
+  }
+  return bursts;
+}
+
+const RssAnswer& AnswerFor(const RssFrame& frame, LayerSet which, size_t card) {
+  const bool inside =
+      which == LayerSet::kInner || (which == LayerSet::kInnermost && frame.inner[0].type != "none");
+  return inside ? frame.inner[card] : frame.outer[card];
+}
+
+void CheckHashes(const RssBurst& from, size_t card, LayerSet which) {
+  constexpr const char* kTypes[] = {"none", "ipv4", "ipv6", "ipv4tcp", "ipv6tcp", "ipv4udp", "ipv6udp"};
+  RssOptions options = from.options;
+  if (card == 1) options.types = {RssType::kIpv4, RssType::kIpv6};
+  const RssConfig config = RssConfig::Create(options).value();
+  const auto pool = SmallPool();
+  Burst burst;
+  for (const RssFrame& frame : from.frames) burst.Push(MakePacket(*pool, frame.bytes));
+  for (Packet* packet : burst) REQUIRE(Parse(*packet) == ParseVerdict::kOk);
+  RssHashBurst(config, burst, which);
+  for (size_t i = 0; i < burst.size(); ++i) {
+    const RssAnswer& answer = AnswerFor(from.frames[i], which, card);
+    INFO(ToHex(from.frames[i].bytes));
+    CHECK(kTypes[static_cast<size_t>(burst[i].rss_type)] == answer.type);
+    CHECK(burst[i].rss_hash == answer.hash);
+    CHECK(config.QueueFor(burst[i].rss_hash) == answer.queue);
+  }
+}
+
+TEST_CASE("bursts hash, and find their queues, as the fields that scapy reads of them say") {
+  for (const RssBurst& burst : RssBursts(PrintedSeed() % 1'000'000, 8)) {
+    REQUIRE(burst.frames.size() == Burst::kCapacity);
+    for (const size_t card : {size_t{0}, size_t{1}}) {
+      for (const LayerSet which : {LayerSet::kOuter, LayerSet::kInner, LayerSet::kInnermost}) {
+        CheckHashes(burst, card, which);
+      }
+    }
+  }
 }
 
 }  // namespace

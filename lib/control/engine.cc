@@ -206,7 +206,10 @@ std::vector<PortEvent> Engine::TakeEvents() {
   const std::lock_guard lock(control_->mutex);
   std::vector<PortEvent> taken;
   for (auto& [id, port] : control_->ports) {
-    for (NicEvent& event : port.nic->TakeEvents()) taken.push_back({.port = id, .event = std::move(event)});
+    for (NicEvent& event : port.nic->TakeEvents()) {
+      port.gone |= event.kind == NicEvent::Kind::kRemoved;
+      taken.push_back({.port = id, .event = std::move(event)});
+    }
   }
   return taken;
 }
@@ -260,6 +263,7 @@ PortSnapshot Engine::Control::SnapshotOf(PortId id, const Port& port) const {
                      .name = {},
                      .nic = port.nic->name(),
                      .link = port.nic->link(),
+                     .gone = port.gone,
                      .modes = port.nic->modes(),
                      .rx = {},
                      .tx = {},

@@ -16,6 +16,7 @@ struct Engine::Port {
   std::unique_ptr<Nic> nic;
   std::vector<WorkerId> pollers;                      // by receive queue
   std::vector<std::unique_ptr<HandOver>> hand_overs;  // of the workers without a transmit queue
+  bool gone = false;                                  // told by its device
 };
 
 struct Engine::Control {

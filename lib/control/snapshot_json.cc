@@ -50,6 +50,7 @@ json::object PortToJson(const PortSnapshot& port) {
           {"name", port.name},
           {"nic", port.nic},
           {"link", port.link == LinkState::kUp ? "up" : "down"},
+          {"gone", port.gone},
           {"modes", ModesToJson(port.modes)},
           {"rx", QueuesToJson(port.rx)},
           {"tx", QueuesToJson(port.tx)},

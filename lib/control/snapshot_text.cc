@@ -8,13 +8,18 @@
 namespace sluice {
 namespace {
 
+const char* LinkText(const PortSnapshot& port) {
+  if (port.gone) return "gone";
+  return port.link == LinkState::kUp ? "up" : "down";
+}
+
 void AppendPorts(const Snapshot& snapshot, std::string& out) {
   absl::StrAppendFormat(&out, "%-4s %-14s %-20s %-5s %12s %12s %9s %9s\n", "port", "name", "device", "link",
                         "received", "sent", "held", "dropped");
   for (const PortSnapshot& port : snapshot.ports) {
     absl::StrAppendFormat(&out, "%-4d %-14.14s %-20.20s %-5s %12d %12d %9d %9d\n", port.id.value(), port.name,
-                          port.nic, port.link == LinkState::kUp ? "up" : "down", port.switching.received,
-                          port.switching.sent, port.switching.held + port.handed_over,
+                          port.nic, LinkText(port), port.switching.received, port.switching.sent,
+                          port.switching.held + port.handed_over,
                           port.switching.drops.total() + port.nic_drops.total());
   }
 }

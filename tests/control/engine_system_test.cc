@@ -2,6 +2,7 @@
 // An engine between kernels: guests are network namespaces behind veth pairs.
 #include <time.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -30,7 +31,16 @@ class KernelRig {
 
   Namespace& guest(size_t i) { return guests_[i]; }
   Engine& engine() { return *engine_; }
+  Namespace& where() { return where_; }
   void RemoveGuest(size_t i) { guests_[i].Remove(); }
+
+  PortId AddPort(const std::string& name) {
+    absl::StatusOr<std::unique_ptr<Nic>> nic = OpenPort(name);
+    if (!nic.ok()) throw std::runtime_error(nic.status().ToString());
+    const auto added = engine_->AddPort(*std::move(nic), {.rx_queues = 1, .tx_queues = 1});
+    if (!added.ok()) throw std::runtime_error(added.status().ToString());
+    return *added;
+  }
 
   // What a host's control thread does, until `done` or for as long as there is patience.
   template <typename Done>
@@ -45,11 +55,11 @@ class KernelRig {
     }
     return false;
   }
-  bool Heard(PortId port, NicEvent::Kind kind) const {
-    for (const PortEvent& event : events) {
-      if (event.port == port && event.event.kind == kind) return true;
-    }
-    return false;
+  bool Heard(PortId port, NicEvent::Kind kind) const { return HeardTimes(port, kind) > 0; }
+  int64_t HeardTimes(PortId port, NicEvent::Kind kind) const {
+    return std::count_if(events.begin(), events.end(), [&](const PortEvent& event) {
+      return event.port == port && event.event.kind == kind;
+    });
   }
 
   // Exact from here on.
@@ -71,10 +81,7 @@ class KernelRig {
     cables_.push_back(
         std::make_unique<VethPair>(guests_.back(), "eth0", where_, port,
                                    VethOptions{.address_a = absl::StrCat("10.0.0.", i + 1, "/24")}));
-    absl::StatusOr<std::unique_ptr<Nic>> nic = OpenPort(absl::StrCat(kind, ":", port));
-    if (!nic.ok()) throw std::runtime_error(nic.status().ToString());
-    const auto added = engine_->AddPort(*std::move(nic), {.rx_queues = 1, .tx_queues = 1});
-    if (!added.ok()) throw std::runtime_error(added.status().ToString());
+    AddPort(absl::StrCat(kind, ":", port));
   }
 
   Namespace where_ = Namespace::Make("host");
@@ -89,16 +96,17 @@ class KernelRig {
 
 constexpr char kPing[] = "exec ping -q -c 400 -i 0.003 -W 2 ";
 
-TEST_CASE(
-    "a guest whose namespace disappears under traffic takes its AF_XDP port along, and the others go on") {
-  KernelRig rig("xdp", 3);
+TEST_CASE("a guest whose namespace disappears under traffic takes its port along, and the others go on") {
+  const std::string kind = GENERATE("xdp", "packet");
+  INFO(kind);
+  KernelRig rig(kind, 3);
   Process pinging = rig.guest(0).Start(absl::StrCat(kPing, "10.0.0.2"));
   const Process pinging_the_lost = rig.guest(1).Start(absl::StrCat(kPing, "10.0.0.3"));
   REQUIRE(rig.SuperviseUntil([&] { return rig.engine().snapshot().workers[0].stats.packets > 100; }));
 
   rig.RemoveGuest(2);
   CHECK(rig.SuperviseUntil([&] { return rig.engine().snapshot().ports.size() == 2; }));
-  CHECK(rig.Heard(PortId{2}, NicEvent::Kind::kRemoved));
+  CHECK(rig.HeardTimes(PortId{2}, NicEvent::Kind::kRemoved) == 1);
   CHECK(rig.SuperviseUntil([&] { return pinging.Wait(absl::ZeroDuration()) != kTimedOut; }));
   INFO(pinging.Output());
   CHECK(pinging.Output().find(" 0% packet loss") != std::string::npos);
@@ -107,12 +115,26 @@ TEST_CASE(
   rig.CheckAllHome();
 }
 
-TEST_CASE("a guest whose namespace disappears leaves a packet socket's port down, its frames counted") {
+TEST_CASE("a TAP interface that is deleted under a running host takes its port along") {
+  KernelRig rig("packet", 2);
+  const PortId tap = rig.AddPort("tap:tap0");
+  rig.where().MustRun("ip link set tap0 up");
+  REQUIRE(rig.SuperviseUntil([&] { return rig.Heard(tap, NicEvent::Kind::kLinkUp); }));
+  rig.where().MustRun("ip link del tap0");
+  CHECK(rig.SuperviseUntil([&] { return rig.engine().snapshot().ports.size() == 2; }));
+  CHECK(rig.HeardTimes(tap, NicEvent::Kind::kRemoved) == 1);
+  CHECK(rig.guest(0).Run("ping -c 3 -i 0.05 -W 2 10.0.0.2").ok());
+
+  CHECK(rig.StopAndBalance().difference() == 0);
+  rig.CheckAllHome();
+}
+
+TEST_CASE("a guest that takes its link down leaves a packet socket's port down, its frames counted") {
   KernelRig rig("packet", 3);
   REQUIRE(rig.SuperviseUntil([&] { return rig.Heard(PortId{2}, NicEvent::Kind::kLinkUp); }));
   Process pinging = rig.guest(0).Start(absl::StrCat(kPing, "10.0.0.2"));
 
-  rig.RemoveGuest(2);
+  rig.guest(2).MustRun("ip link set eth0 down");
   CHECK(rig.SuperviseUntil([&] { return rig.Heard(PortId{2}, NicEvent::Kind::kLinkDown); }));
   // Nobody has the address: the request for it goes to every port, the dead one too.
   rig.guest(1).Run("ping -c 2 -i 0.2 -W 1 10.0.0.9");

@@ -131,6 +131,24 @@ TEST_CASE("a link that goes down is told as an event of its port") {
   CHECK(events[0].event.kind == NicEvent::Kind::kLinkDown);
 }
 
+TEST_CASE("a device that is gone is told once, and the snapshot shows it until its port is removed") {
+  EngineRig rig;
+  FarEnd one = rig.Add("one"), two = rig.Add("two");
+  rig.engine->TakeEvents();
+  CHECK_FALSE(rig.engine->snapshot().ports[0].gone);
+  one.nic.reset();
+  const std::vector<PortEvent> events = rig.engine->TakeEvents();
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].event.kind == NicEvent::Kind::kLinkDown);
+  CHECK(events[1].event.kind == NicEvent::Kind::kRemoved);
+  CHECK(events[1].port == one.port);
+  CHECK(rig.engine->TakeEvents().empty());
+  CHECK(rig.engine->snapshot().ports[0].gone);
+  CHECK_FALSE(rig.engine->snapshot().ports[1].gone);
+  CHECK(rig.engine->RemovePort(one.port).ok());
+  CHECK(rig.engine->snapshot().ports.size() == 1);
+}
+
 TEST_CASE("carrying packets allocates nothing") {
   EngineRig rig;
   FarEnd one = rig.Add("one"), two = rig.Add("two");

@@ -180,6 +180,16 @@ TEST_CASE("names with quotes and control characters stay valid JSON") {
   CHECK(read.at("ports").at(0).at("name") == "a\"b\\c\nd");
 }
 
+TEST_CASE("a port whose device is gone says so, in the text and in JSON") {
+  AfterSomeTraffic rig;
+  Snapshot taken = rig.engine->snapshot();
+  CHECK(ToText(taken).find("gone") == std::string::npos);
+  CHECK(json::parse(ToJson(taken)).at("ports").at(0).at("gone") == false);
+  taken.ports[0].gone = true;
+  CHECK(ToText(taken).find(" gone ") != std::string::npos);
+  CHECK(json::parse(ToJson(taken)).at("ports").at(0).at("gone") == true);
+}
+
 TEST_CASE("the text of a snapshot names each port, and each drop with its reason") {
   AfterSomeTraffic rig;
   const std::string text = ToText(rig.engine->snapshot());

@@ -28,6 +28,7 @@ class ForwardingWire : public Wire {
   int fd() const override { return inner_->fd(); }
   LinkState link() const override { return inner_->link(); }
   std::string link_detail() const override { return inner_->link_detail(); }
+  bool gone() const override { return inner_->gone(); }
   DropCounts drops() const override { return inner_->drops(); }
   int service_fd() const override { return inner_->service_fd(); }
   void Service() override { inner_->Service(); }

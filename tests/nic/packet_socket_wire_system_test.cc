@@ -169,8 +169,10 @@ TEST_CASE("the link follows the interface down, up and away, and a sleeper finds
 
   cable.right.MustRun("ip link set eth0 up");
   UntilUp(b);
+  CHECK_FALSE(b.wire().gone());
   cable.veth.Remove();
   UntilDown(b);
+  CHECK(b.wire().gone());
   CHECK(b.wire().link_detail() == "the interface is gone");
   b.wire().Arm();
   CHECK(b.Receive().empty());

@@ -147,6 +147,17 @@ TEST_CASE("both ends are told of the link by their service descriptors") {
   CHECK(cable.b->service_fd() == -1);
 }
 
+TEST_CASE(
+    "an end is gone when it is destroyed, which the other is told, and not while it can be opened again") {
+  Cable cable;
+  cable.b->Close();
+  CHECK_FALSE(cable.a->gone());
+  cable.a->Service();
+  cable.b.reset();
+  CHECK(Readable(cable.a->service_fd()));
+  CHECK(cable.a->gone());
+}
+
 TEST_CASE("a wire is not opened twice, nor with lanes that cannot be") {
   auto [a, b] = MakeWirePair();
   CHECK(a->Open({.lanes = 0}).code() == absl::StatusCode::kInvalidArgument);

@@ -251,8 +251,10 @@ TEST_CASE("the link of a TAP wire follows the interface, and a sleeper finds its
   kernel.ns.MustRun("ip link set tap0 up");
   UntilUp(kernel.end);
 
+  CHECK_FALSE(kernel.end.wire().gone());
   kernel.ns.MustRun("ip link del tap0");
   UntilDown(kernel.end);
+  CHECK(kernel.end.wire().gone());
   CHECK(kernel.end.wire().link_detail() == "the interface is gone");
   CHECK(kernel.end.Receive().empty());
   CHECK(kernel.end.wire().Arm());

@@ -30,6 +30,7 @@ struct PortSnapshot {
   std::string name;  // in the switch
   std::string nic;   // "xdp veth0"
   LinkState link = LinkState::kDown;
+  bool gone = false;  // the device is no more, as Engine::TakeEvents has told: NicEvent::kRemoved
   std::vector<ModeInForce> modes;
   std::vector<QueueSnapshot> rx;
   std::vector<QueueSnapshot> tx;

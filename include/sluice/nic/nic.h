@@ -69,6 +69,7 @@ struct QueueOptions {
 };
 
 struct NicEvent {
+  // kRemoved: the device is gone for good. Told once; what is left to do is to stop and destroy the Nic.
   enum class Kind : uint8_t { kLinkUp, kLinkDown, kRemoved, kQueueError };
   Kind kind = Kind::kLinkDown;
   QueueId queue{};     // of kQueueError

@@ -13,7 +13,8 @@
 //   Frames go finished, and come no longer than max_frame: there is no virtio-net header before them (PACKET_VNET_HDR),
 //     for each slot of the ring would have to hold 64 KiB, and past the queueing discipline the kernel drops a frame that
 //     the interface does not cut itself. For big frames use a TAP wire.
-//   link: the interface's own. A deleted interface is a link that is down for good; open a new wire for a new one.
+//   link: the interface's own. A deleted interface, or one that was moved to another namespace, is gone (Wire::gone);
+//     open a new wire for a new one.
 //
 // Loss: a receive ring that nobody empties overflows in the kernel (kReceiveRingFull). Frames longer than max_frame are
 //   counted as kTooLong: most often what a local sender left to be segmented; see `ethtool -K PEER tso off gso off`.

@@ -34,7 +34,8 @@ struct PairOptions {
   bool carries_fragments = true;  // ... and in one piece
 };
 
-// The two ends of one cable; its link is up while both are open. An end may be destroyed before the other.
+// The two ends of one cable; its link is up while both are open. An end may be destroyed before the other, which is then
+// told that it is gone: nobody can open it again.
 SLUICE_EXPORT std::pair<std::unique_ptr<Wire>, std::unique_ptr<Wire>> MakeWirePair(
     const PairOptions& options = {});
 

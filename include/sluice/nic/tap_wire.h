@@ -24,7 +24,7 @@
 // Loss: a frame that its header contradicts is counted, kMalformed, or kUnsupportedOffload for a kind of segmenting that
 //   was not asked for; one that the pool has no buffers for, kNoBuffer.
 // Link: up while the interface is. The interface goes with the wire's Close, unless it was made to stay (`ip tuntap add
-//   mode tap`).
+//   mode tap`). One that is deleted before, or moved to another namespace, is gone (Wire::gone).
 // Needs /dev/net/tun, CAP_NET_ADMIN or an interface made for this user, and CAP_SYS_ADMIN to enter another namespace.
 
 #include <cstdint>

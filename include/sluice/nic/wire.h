@@ -80,6 +80,9 @@ class SLUICE_EXPORT Wire {
   virtual LinkState link() const = 0;
   // Why the link is as it is, for people: "the peer is gone"; may be empty. Any thread.
   virtual std::string link_detail() const { return ""; }
+  // Whether the other side is no more, and the link, which is then down, stays so for as long as this end is open: the
+  // interface was deleted, the other end destroyed. The Nic tells it once (NicEvent::kRemoved). Any thread.
+  virtual bool gone() const { return false; }
   virtual DropCounts drops() const = 0;  // of frames the wire itself had to drop
 
   // A descriptor, while open, that is readable when Service has something to do, or when link() may have

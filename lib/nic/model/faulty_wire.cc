@@ -53,6 +53,7 @@ class FaultyWireCore final : public FaultyWire {
   std::string link_detail() const override {
     return Outage(clock_.Now()) ? "a scripted outage" : inner_->link_detail();
   }
+  bool gone() const override { return inner_->gone(); }
   DropCounts drops() const override;
   int service_fd() const override { return inner_->service_fd(); }
   void Service() override { inner_->Service(); }

@@ -75,7 +75,8 @@ class ModelNicCore final : public ModelNic {
   uint16_t rx_count_ = 0;                                 // started
   uint16_t tx_count_ = 0;
   uint64_t last_rule_ = 0;
-  LinkState told_ = LinkState::kDown;  // by TakeEvents
+  LinkState told_ = LinkState::kDown;  // by TakeEvents, as is the next
+  bool told_gone_ = false;
 };
 
 }  // namespace sluice

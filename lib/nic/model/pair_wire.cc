@@ -2,6 +2,7 @@
 #include "sluice/nic/pair_wire.h"
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <mutex>
 
@@ -18,6 +19,7 @@ struct Cable {
   std::array<PairWay, 2> ways;
   std::mutex control;                  // of Open, Close and the bells
   std::array<Doorbell, 2> link_bells;  // rung when the peer comes or goes
+  std::array<std::atomic<bool>, 2> destroyed{};
 };
 
 class PairWire final : public Wire {
@@ -34,7 +36,7 @@ class PairWire final : public Wire {
     traits_.carries_offloads = options.carries_offloads;
     traits_.carries_fragments = options.carries_fragments;
   }
-  ~PairWire() override { Close(); }
+  ~PairWire() override;
 
   const WireTraits& traits() const override { return traits_; }
   absl::Status Open(const WireOptions& options) override;
@@ -49,6 +51,7 @@ class PairWire final : public Wire {
   LinkState link() const override {
     return in_.receiver_open() && out_.receiver_open() ? LinkState::kUp : LinkState::kDown;
   }
+  bool gone() const override { return cable_->destroyed[peer_].load(std::memory_order_relaxed); }
   DropCounts drops() const override { return drops_.Read(); }
 
   int service_fd() const override { return cable_->link_bells[self_].fd(); }
@@ -66,6 +69,13 @@ class PairWire final : public Wire {
   WireTraits traits_;
   DropCounters drops_;  // control thread
 };
+
+PairWire::~PairWire() {
+  Close();
+  const std::lock_guard lock(cable_->control);
+  cable_->destroyed[self_].store(true, std::memory_order_relaxed);  // a state, which orders nothing
+  TellOfLink();
+}
 
 absl::Status PairWire::Check(const WireOptions& options) const {
   if (in_.receiver_open()) {

@@ -93,12 +93,19 @@ DropCounts ModelNicCore::drops() const {
 
 std::vector<NicEvent> ModelNicCore::TakeEvents() {
   if (running()) wire_->Service();
+  std::vector<NicEvent> events;
   const LinkState now = link();
-  if (std::exchange(told_, now) == now) return {};
   const bool up = now == LinkState::kUp;
   std::string detail = wire_->link_detail();
   if (detail.empty()) detail = up ? "the peer is there" : "the peer is gone";
-  return {{.kind = up ? NicEvent::Kind::kLinkUp : NicEvent::Kind::kLinkDown, .queue = {}, .detail = detail}};
+  if (std::exchange(told_, now) != now) {
+    events.push_back({up ? NicEvent::Kind::kLinkUp : NicEvent::Kind::kLinkDown, QueueId{}, detail});
+  }
+  const bool gone = wire_->gone();
+  if (!std::exchange(told_gone_, gone) && gone) {
+    events.push_back({NicEvent::Kind::kRemoved, QueueId{}, detail});
+  }
+  return events;
 }
 
 }  // namespace sluice

@@ -33,7 +33,7 @@ void InterfaceLink::Service() {
       case LinkWatch::Notice::kDown:
         return Set(LinkState::kDown, "the interface is down, or has no carrier");
       case LinkWatch::Notice::kGone:
-        return Set(LinkState::kDown, "the interface is gone");
+        return Leave();
       case LinkWatch::Notice::kMissedSome:
         return Ask();
     }
@@ -42,9 +42,14 @@ void InterfaceLink::Service() {
 
 void InterfaceLink::Ask() {
   const absl::StatusOr<LinkFacts> facts = route_.LinkByIndex(index_);
-  if (!facts.ok()) return Set(LinkState::kDown, "the interface is gone");
+  if (!facts.ok()) return Leave();
   if (facts->up()) return Set(LinkState::kUp, "the interface is up");
   Set(LinkState::kDown, "the interface is down, or has no carrier");
+}
+
+void InterfaceLink::Leave() {
+  Set(LinkState::kDown, "the interface is gone");
+  gone_.store(true, std::memory_order_relaxed);  // as state_
 }
 
 void InterfaceLink::Set(LinkState state, const std::string& detail) {

@@ -28,6 +28,9 @@ class InterfaceLink {
 
   // Any thread.
   LinkState state() const { return state_.load(std::memory_order_relaxed); }
+  bool gone() const {
+    return gone_.load(std::memory_order_relaxed);
+  }  // deleted, or moved to another namespace
   std::string detail() const;
 
  private:
@@ -36,11 +39,13 @@ class InterfaceLink {
 
   void Ask();
   void Set(LinkState state, const std::string& detail);
+  void Leave();
 
   RouteSocket route_;
   LinkWatch watch_;
   const uint32_t index_;
   std::atomic<LinkState> state_{LinkState::kDown};
+  std::atomic<bool> gone_{false};
   mutable std::mutex mutex_;  // of detail_
   std::string detail_;
 };

@@ -39,6 +39,7 @@ class InterfaceWire : public Wire {
     const std::lock_guard<std::mutex> lock(mutex_);
     session_ = *std::move(made);
     lost_ = false;
+    gone_.store(false, std::memory_order_relaxed);
     state_.store(session_->link->state(), std::memory_order_relaxed);
     return absl::OkStatus();
   }
@@ -47,6 +48,8 @@ class InterfaceWire : public Wire {
     if (session_ == nullptr) return;
     const std::lock_guard<std::mutex> lock(mutex_);
     state_.store(LinkState::kDown, std::memory_order_relaxed);
+    lost_ = false;
+    gone_.store(false, std::memory_order_relaxed);
     past_drops_ += session_->drops();
     session_.reset();
   }
@@ -55,6 +58,8 @@ class InterfaceWire : public Wire {
     const std::lock_guard<std::mutex> lock(mutex_);
     return session_ == nullptr ? "closed" : session_->link->detail();
   }
+
+  bool gone() const override { return lost() || gone_.load(std::memory_order_relaxed); }
 
   DropCounts drops() const override {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -67,6 +72,7 @@ class InterfaceWire : public Wire {
   void Service() override {
     if (session_ == nullptr) return;
     session_->link->Service();
+    if (session_->link->gone()) gone_.store(true, std::memory_order_relaxed);
     if (!lost()) state_.store(session_->link->state(), std::memory_order_relaxed);
   }
 
@@ -92,9 +98,10 @@ class InterfaceWire : public Wire {
   const std::string netns_;
   std::unique_ptr<Session> session_;
   std::atomic<LinkState> state_{LinkState::kDown};
-  std::atomic<bool> lost_{false};
-  mutable std::mutex mutex_;  // of session_ coming and going, for those who ask from other threads
-  DropCounts past_drops_;     // of sessions that are over
+  std::atomic<bool> lost_{false};  // by what moves frames
+  std::atomic<bool> gone_{false};  // by what follows the link
+  mutable std::mutex mutex_;       // of session_ coming and going, for those who ask from other threads
+  DropCounts past_drops_;          // of sessions that are over
 };
 
 }  // namespace sluice

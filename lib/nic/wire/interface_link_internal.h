@@ -28,9 +28,8 @@ class InterfaceLink {
 
   // Any thread.
   LinkState state() const { return state_.load(std::memory_order_relaxed); }
-  bool gone() const {
-    return gone_.load(std::memory_order_relaxed);
-  }  // deleted, or moved to another namespace
+  // Deleted, or moved to another namespace.
+  bool gone() const { return gone_.load(std::memory_order_relaxed); }
   std::string detail() const;
 
  private:

@@ -584,7 +584,8 @@ void CheckRuleSteers(const Subject& subject) {
   QueueOptions options = bench.OptionsB();
   options.rx_queues = 2;
   bench.Start(bench.OptionsA(), options);
-  const Rule rule = {.match = {.destination = bench.b().mac()}, .actions = {.queue = QueueId{1}}};
+  const Rule rule = {.match = {.outer = {.ethernet = EthernetMatch{.destination = bench.b().mac()}}},
+                     .actions = {.queue = QueueId{1}, .count = true}};
   const absl::StatusOr<RuleId> id = bench.b().InstallRule(rule);
   REQUIRE(id.ok());
   bench.SendAll(0, 10);

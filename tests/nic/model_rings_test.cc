@@ -22,9 +22,9 @@ bool Readable(const RxQueue& queue) {
 // Rules by VLAN: tag q+1 goes to queue q.
 void SteerByVlan(ModelNic& nic, uint16_t queues) {
   for (uint16_t q = 0; q < queues; ++q) {
-    REQUIRE(
-        nic.InstallRule({.match = {.vlan = static_cast<uint16_t>(q + 1)}, .actions = {.queue = QueueId{q}}})
-            .ok());
+    REQUIRE(nic.InstallRule({.match = {.outer = {.vlan = VlanMatch{.vid = static_cast<uint16_t>(q + 1)}}},
+                             .actions = {.queue = QueueId{q}}})
+                .ok());
   }
 }
 

@@ -48,6 +48,12 @@ uint16_t Predicted(ModelPair& pair, const RssConfig& rss, const Bytes& frame) {
   return rss.QueueFor(hash).value();
 }
 
+RuleMatch ByDestination(const MacAddress& mac) {
+  return {.outer = {.ethernet = EthernetMatch{.destination = mac}}};
+}
+RuleMatch ByVlan(uint16_t vid) { return {.outer = {.vlan = VlanMatch{.vid = vid}}}; }
+RuleMatch Untagged() { return {.outer = {.ethernet = EthernetMatch{.has_vlan = uint8_t{0}}}}; }
+
 RuleId MustInstall(ModelPair& pair, const Rule& rule) {
   const absl::StatusOr<RuleId> id = pair.b().InstallRule(rule);
   REQUIRE(id.ok());
@@ -97,7 +103,7 @@ TEST_CASE("RSS puts every frame where its hash says, whatever the frame and the 
 TEST_CASE("frames of a burst go where each would go alone, in order, around those that are dropped") {
   Random random(PrintedSeed());
   ModelPair pair(FourQueues({.hardware = {.max_frame = 1514}}));
-  MustInstall(pair, {.match = {.flow = KeyOf(FlowFrame(3), pair)}, .actions = {.drop = true}});
+  MustInstall(pair, {.match = MatchFlow(KeyOf(FlowFrame(3), pair)), .actions = {.drop = true}});
   const RssConfig rss = RssConfig::Spread(kQueues);
   for (int round = 0; round < 20; ++round) {
     std::vector<std::vector<Bytes>> expected(kQueues);
@@ -164,25 +170,31 @@ TEST_CASE("a match is the conjunction of its fields") {
     CheckMatches(pair, {}, {{"UDP", UdpFrame({}), true}, {"14 bytes", Cut(UdpFrame({}), 14), true}});
   }
   SECTION("by destination MAC") {
-    CheckMatches(pair, {.destination = mac},
+    CheckMatches(pair, ByDestination(mac),
                  {{"the address", UdpFrame({}), true},
                   {"another", UdpFrame({.destination_mac = "02:00:00:00:00:03"}), false}});
   }
   SECTION("by VLAN") {
-    CheckMatches(pair, {.vlan = 100},
+    CheckMatches(pair, ByVlan(100),
                  {{"the VLAN, whatever the priority", UdpFrame({.vlans = {0x6064}}), true},
                   {"another", UdpFrame({.vlans = {101}}), false},
                   {"none", UdpFrame({}), false},
                   {"the inner tag does not count", UdpFrame({.vlans = {5, 100}}), false}});
   }
-  SECTION("VLAN 0 is no tag, or a priority tag") {
-    CheckMatches(pair, {.vlan = 0},
-                 {{"none", UdpFrame({}), true},
+  SECTION("VLAN 0 is a priority tag") {
+    CheckMatches(pair, ByVlan(0),
+                 {{"none", UdpFrame({}), false},
                   {"priority tag", UdpFrame({.vlans = {0x6000}}), true},
                   {"a VLAN", UdpFrame({.vlans = {1}}), false}});
   }
+  SECTION("by no tag") {
+    CheckMatches(pair, Untagged(),
+                 {{"none", UdpFrame({}), true},
+                  {"priority tag", UdpFrame({.vlans = {0x6000}}), false},
+                  {"a VLAN", UdpFrame({.vlans = {1}}), false}});
+  }
   SECTION("by flow") {
-    CheckMatches(pair, {.flow = KeyOf(FlowFrame(9), pair)},
+    CheckMatches(pair, MatchFlow(KeyOf(FlowFrame(9), pair)),
                  {{"the flow", FlowFrame(9), true},
                   {"with a tag", UdpFrame({.vlans = {3}, .source_port = 9}), true},
                   {"another port", FlowFrame(10), false},
@@ -190,7 +202,10 @@ TEST_CASE("a match is the conjunction of its fields") {
                   {"not IP", Padded(ArpFrame({})), false}});
   }
   SECTION("by all of them") {
-    CheckMatches(pair, {.destination = mac, .vlan = 3, .flow = KeyOf(FlowFrame(9), pair)},
+    RuleMatch all = MatchFlow(KeyOf(FlowFrame(9), pair));
+    all.outer.ethernet = EthernetMatch{.destination = mac};
+    all.outer.vlan = VlanMatch{.vid = 3};
+    CheckMatches(pair, all,
                  {{"all", UdpFrame({.vlans = {3}, .source_port = 9}), true},
                   {"all but the VLAN", FlowFrame(9), false}});
   }
@@ -206,10 +221,21 @@ TEST_CASE("the smallest priority wins, and among equal ones the oldest rule") {
   CHECK(QueueOf(pair, FlowFrame(1)) == 3);
 }
 
+TEST_CASE("a rule that passes on marks, and the next priority decides") {
+  ModelPair pair(FourQueues());
+  MustInstall(pair, {.actions = {.mark = 7, .pass_on = true}});
+  MustInstall(pair, {.priority = 1, .match = ByVlan(3), .actions = {.queue = QueueId{3}}});
+  MustInstall(pair, {.kind = RuleKind::kAllDefault, .actions = {.queue = QueueId{1}}});
+  pair.Send(UdpFrame({.vlans = {3}}));
+  pair.Send(FlowFrame(1));
+  CHECK(pair.ReceiveOne(3)->mark() == 7);
+  CHECK(pair.ReceiveOne(1)->mark() == 7);
+}
+
 TEST_CASE("a rule that drops is counted as such") {
   ModelPair pair(FourQueues());
   const RuleId id =
-      MustInstall(pair, {.match = {.flow = KeyOf(FlowFrame(9), pair)}, .actions = {.drop = true}});
+      MustInstall(pair, {.match = MatchFlow(KeyOf(FlowFrame(9), pair)), .actions = {.drop = true}});
   CHECK(QueueOf(pair, FlowFrame(9)) == std::nullopt);
   CHECK(QueueOf(pair, FlowFrame(10)).has_value());
   CHECK(pair.b().drops()[DropReason::kRule] == 1);
@@ -235,9 +261,13 @@ TEST_CASE("a rule that the hardware cannot hold is refused by the name of what i
   const MacAddress mac = *MacAddress::Parse("02:00:00:00:00:02");
   const std::vector<RefusalCase> cases = {
       {{.max_rules = 0}, {}, "steering rules"},
-      {{.match_destination = false}, {.match = {.destination = mac}}, "match by destination MAC"},
-      {{.match_vlan = false}, {.match = {.vlan = 5}}, "match by VLAN"},
-      {{.match_flow = false}, {.match = {.flow = FlowKey{}}}, "match by flow"}};
+      {{.match_ethernet = false}, {.match = ByDestination(mac)}, "match by Ethernet header"},
+      {{.match_vlan = false}, {.match = ByVlan(5)}, "match by VLAN"},
+      {{.match_flow = false}, {.match = MatchFlow({})}, "match by flow"},
+      {{.match_tunnel = false}, {.match = {.vxlan = VxlanMatch{}}}, "match by tunnel"},
+      {{}, {.kind = RuleKind::kSniffer}, "copies of a frame"},
+      {{}, {.actions = {.queue = QueueId{1}, .pass_on = true}}, "copies of a frame"},
+      {{}, {.direction = RuleDirection::kEgress}, "egress rules"}};
   for (const RefusalCase& c : cases) {
     ModelPair pair(FourQueues({.hardware = c.hardware}));
     const absl::Status refused = pair.b().InstallRule(c.rule).status();
@@ -252,8 +282,7 @@ TEST_CASE("a rule that makes no sense is refused, and no rule is in force then")
         absl::StatusCode::kInvalidArgument);
   CHECK(pair.b().InstallRule({.actions = {.queue = QueueId{1}, .drop = true}}).status().code() ==
         absl::StatusCode::kInvalidArgument);
-  CHECK(pair.b().InstallRule({.match = {.vlan = 4095}}).status().code() ==
-        absl::StatusCode::kInvalidArgument);
+  CHECK(pair.b().InstallRule({.match = ByVlan(4095)}).status().code() == absl::StatusCode::kInvalidArgument);
   const RuleId id = MustInstall(pair, {.actions = {.queue = QueueId{1}}});
   CHECK(pair.b().UpdateRule(id, {.queue = QueueId{9}}).code() == absl::StatusCode::kInvalidArgument);
   CHECK(QueueOf(pair, FlowFrame(1)) == 1);

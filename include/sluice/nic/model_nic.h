@@ -71,9 +71,10 @@ struct ModelHardware {
   uint32_t rss_table_size = 128;  // a power of two; 0 = no RSS: what no rule sends elsewhere goes to queue 0
   bool rss_update = true;         // false: SetRss is refused, and the table of Start stays
   bool rule_update = true;  // false: UpdateRule is refused; install the new rule above, then remove the old
-  bool match_destination = true;  // kinds of match; the others are refused
+  bool match_ethernet = true;  // what a rule may name; the rest is refused
   bool match_vlan = true;
-  bool match_flow = true;
+  bool match_flow = true;    // IP, TCP and UDP, of the outer headers
+  bool match_tunnel = true;  // tunnels, and what is inside
   bool vlan_strip = true;
   bool vlan_insert = true;
   bool receive_checksums = true;
@@ -93,9 +94,10 @@ struct ModelHardware {
             .rss_table_size = 0,
             .rss_update = false,
             .rule_update = false,
-            .match_destination = false,
+            .match_ethernet = false,
             .match_vlan = false,
             .match_flow = false,
+            .match_tunnel = false,
             .vlan_strip = false,
             .vlan_insert = false,
             .receive_checksums = false,

@@ -56,11 +56,12 @@ class ModelNicCore final : public ModelNic {
  private:
   absl::Status CheckStart(const QueueOptions& queues) const;
   absl::Status CheckMatch(const RuleMatch& match) const;
-  absl::Status CheckActions(const RuleActions& actions) const;
+  absl::Status CheckKind(const Rule& rule) const;
+  absl::Status CheckQueue(const RuleActions& actions) const;
   absl::Status CheckRunning(const char* stage) const;
-  absl::StatusOr<size_t> Find(RuleId id, const char* stage) const;
+  absl::StatusOr<const TableRule*> Find(RuleId id, const char* stage) const;
   std::unique_ptr<const SteeringTable> FirstTable(uint16_t queues) const;
-  void Change(std::vector<InstalledRule> rules, std::shared_ptr<const RssConfig> rss);
+  void Change(RuleTable rules, std::shared_ptr<const RssConfig> rss);
 
   absl::Status Refuse(absl::StatusCode code, const char* stage, std::string what, std::string remedy) const;
   absl::Status Lacks(const char* stage, std::string capability, std::string remedy) const;

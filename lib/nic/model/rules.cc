@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0 Rules and RSS. Each change makes a whole new table and appends it to
-// the history: what steers now is never touched.
+// SPDX-License-Identifier: Apache-2.0
+// Rules and RSS. Each change makes a whole new table and appends it to the history: what steers now is never
+// touched.
 #include <algorithm>
 #include <utility>
 
@@ -9,7 +10,15 @@
 namespace sluice {
 namespace {
 
-constexpr uint16_t kMaxVlan = 4094;  // IEEE 802.1Q, table 9-2: 4095 is reserved
+constexpr char kInstall[] = "install rule";
+
+bool NamesFlow(const HeadersMatch& headers) {
+  return headers.ipv4 || headers.ipv6 || headers.tcp || headers.udp;
+}
+
+bool NamesTunnel(const RuleMatch& match) {
+  return match.vxlan || match.gre || match.gre_key || match.mpls || match.inner != HeadersMatch();
+}
 
 }  // namespace
 
@@ -19,49 +28,50 @@ absl::Status ModelNicCore::CheckRunning(const char* stage) const {
 }
 
 absl::Status ModelNicCore::CheckMatch(const RuleMatch& match) const {
-  constexpr char kStage[] = "install rule";
   const ModelHardware& hardware = options_.hardware;
-  const std::string remedy = "steer by another field, or in software behind the queue";
-  if (match.destination && !hardware.match_destination)
-    return Lacks(kStage, "match by destination MAC", remedy);
-  if (match.vlan && !hardware.match_vlan) return Lacks(kStage, "match by VLAN", remedy);
-  if (match.flow && !hardware.match_flow) return Lacks(kStage, "match by flow", remedy);
-  if (match.vlan && *match.vlan > kMaxVlan) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage, absl::StrCat("VLAN ", *match.vlan),
-                  absl::StrCat("use 0 to ", kMaxVlan));
-  }
+  const auto lacks = [this](std::string capability) {
+    return Lacks(kInstall, std::move(capability), "steer by another field, or in software behind the queue");
+  };
+  if (match.outer.ethernet && !hardware.match_ethernet) return lacks("match by Ethernet header");
+  if (match.outer.vlan && !hardware.match_vlan) return lacks("match by VLAN");
+  if (NamesFlow(match.outer) && !hardware.match_flow) return lacks("match by flow");
+  if (NamesTunnel(match) && !hardware.match_tunnel) return lacks("match by tunnel");
   return absl::OkStatus();
 }
 
-absl::Status ModelNicCore::CheckActions(const RuleActions& actions) const {
-  constexpr char kStage[] = "set rule actions";
-  if (actions.drop && actions.queue) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage, "drop and a queue", "choose one");
-  }
-  if (actions.queue && actions.queue->value() >= rx_count_) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage, absl::StrCat("queue ", actions.queue->value()),
-                  absl::StrCat("use a queue below ", rx_count_));
-  }
-  return absl::OkStatus();
+// What this card's one copy of a frame, on its way in, does not allow.
+absl::Status ModelNicCore::CheckKind(const Rule& rule) const {
+  const bool copies = rule.kind == RuleKind::kSniffer || (rule.actions.pass_on && rule.actions.queue);
+  if (copies) return Lacks(kInstall, "copies of a frame", "copy it in software behind the queue");
+  if (rule.direction == RuleDirection::kIngress) return absl::OkStatus();
+  return Lacks(kInstall, "egress rules", "look at what is sent in software, before Send");
+}
+
+absl::Status ModelNicCore::CheckQueue(const RuleActions& actions) const {
+  if (!actions.queue || actions.queue->value() < rx_count_) return absl::OkStatus();
+  return Refuse(absl::StatusCode::kInvalidArgument, "set rule actions",
+                absl::StrCat("queue ", actions.queue->value()),
+                absl::StrCat("use a queue below ", rx_count_));
 }
 
 absl::StatusOr<RuleId> ModelNicCore::InstallRule(const Rule& rule) {
-  constexpr char kStage[] = "install rule";
-  if (able_.max_rules == 0) return Lacks(kStage, "steering rules", "steer in software behind the queue");
-  if (absl::Status checked = CheckRunning(kStage); !checked.ok()) return checked;
+  if (able_.max_rules == 0) return Lacks(kInstall, "steering rules", "steer in software behind the queue");
+  if (absl::Status checked = CheckRunning(kInstall); !checked.ok()) return checked;
+  if (absl::Status checked = CheckKind(rule); !checked.ok()) return checked;
   if (absl::Status checked = CheckMatch(rule.match); !checked.ok()) return checked;
-  if (absl::Status checked = CheckActions(rule.actions); !checked.ok()) return checked;
+  if (absl::Status checked = CheckQueue(rule.actions); !checked.ok()) return checked;
 
   const SteeringTable& newest = receiver_.tables().newest();
-  std::vector<InstalledRule> rules = newest.rules();
-  if (rules.size() >= able_.max_rules) {
-    return Refuse(absl::StatusCode::kResourceExhausted, kStage,
-                  absl::StrCat(rules.size(), " rules are all it has"), "remove one first");
+  if (newest.rules().size() >= able_.max_rules) {
+    return Refuse(absl::StatusCode::kResourceExhausted, kInstall,
+                  absl::StrCat(able_.max_rules, " rules are all it has"), "remove one first");
   }
-  InstalledRule fresh = {.id = RuleId{++last_rule_}, .rule = rule, .hits = std::make_shared<RuleHits>()};
-  rules.insert(std::upper_bound(rules.begin(), rules.end(), fresh, SteeringTable::Precedes), fresh);
-  Change(std::move(rules), newest.rss());
-  return fresh.id;
+  const RuleId id{last_rule_ + 1};
+  absl::StatusOr<RuleTable> rules = newest.rules().With({.id = id, .rule = rule});
+  if (!rules.ok()) return rules.status();
+  ++last_rule_;
+  Change(*std::move(rules), newest.rss());
+  return id;
 }
 
 absl::Status ModelNicCore::UpdateRule(RuleId id, const RuleActions& actions) {
@@ -70,39 +80,37 @@ absl::Status ModelNicCore::UpdateRule(RuleId id, const RuleActions& actions) {
     return Lacks(kStage, "in-place rule update",
                  "install the new rule above the old one, then remove the old one");
   }
-  const absl::StatusOr<size_t> at = Find(id, kStage);
-  if (!at.ok()) return at.status();
-  if (absl::Status checked = CheckActions(actions); !checked.ok()) return checked;
+  const absl::StatusOr<const TableRule*> old = Find(id, kStage);
+  if (!old.ok()) return old.status();
+  Rule changed = (*old)->rule;
+  changed.actions = actions;
+  if (absl::Status checked = CheckKind(changed); !checked.ok()) return checked;
+  if (absl::Status checked = CheckQueue(actions); !checked.ok()) return checked;
   const SteeringTable& newest = receiver_.tables().newest();
-  std::vector<InstalledRule> rules = newest.rules();
-  rules[*at].rule.actions = actions;
-  Change(std::move(rules), newest.rss());
+  absl::StatusOr<RuleTable> rules = newest.rules().WithActions(id, actions);
+  if (!rules.ok()) return rules.status();
+  Change(*std::move(rules), newest.rss());
   return absl::OkStatus();
 }
 
 absl::Status ModelNicCore::RemoveRule(RuleId id) {
-  const absl::StatusOr<size_t> at = Find(id, "remove rule");
-  if (!at.ok()) return at.status();
+  const absl::StatusOr<const TableRule*> rule = Find(id, "remove rule");
+  if (!rule.ok()) return rule.status();
   const SteeringTable& newest = receiver_.tables().newest();
-  std::vector<InstalledRule> rules = newest.rules();
-  rules.erase(rules.begin() + static_cast<ptrdiff_t>(*at));
-  Change(std::move(rules), newest.rss());
+  Change(*newest.rules().Without(id), newest.rss());
   return absl::OkStatus();
 }
 
 absl::StatusOr<RuleStats> ModelNicCore::QueryRule(RuleId id) const {
-  const absl::StatusOr<size_t> at = Find(id, "query rule");
-  if (!at.ok()) return at.status();
-  const RuleHits& hits = *receiver_.tables().newest().rules()[*at].hits;
+  const absl::StatusOr<const TableRule*> rule = Find(id, "query rule");
+  if (!rule.ok()) return rule.status();
+  const RuleCounters& hits = *(*rule)->hits;
   return RuleStats{.packets = hits.packets.value(), .bytes = hits.bytes.value()};
 }
 
-absl::StatusOr<size_t> ModelNicCore::Find(RuleId id, const char* stage) const {
+absl::StatusOr<const TableRule*> ModelNicCore::Find(RuleId id, const char* stage) const {
   if (absl::Status checked = CheckRunning(stage); !checked.ok()) return checked;
-  const std::vector<InstalledRule>& rules = receiver_.tables().newest().rules();
-  const auto found =
-      std::find_if(rules.begin(), rules.end(), [id](const auto& rule) { return rule.id == id; });
-  if (found != rules.end()) return static_cast<size_t>(found - rules.begin());
+  if (const TableRule* rule = receiver_.tables().newest().rules().Find(id)) return rule;
   return Refuse(absl::StatusCode::kNotFound, stage, absl::StrCat("rule ", id.value(), " is not installed"),
                 "use an id that InstallRule returned since the last Start, and that was not removed");
 }
@@ -128,7 +136,7 @@ absl::Status ModelNicCore::SetRss(const RssConfig& rss) {
   return absl::OkStatus();
 }
 
-void ModelNicCore::Change(std::vector<InstalledRule> rules, std::shared_ptr<const RssConfig> rss) {
+void ModelNicCore::Change(RuleTable rules, std::shared_ptr<const RssConfig> rss) {
   const TableWriteDelay& delay = options_.table_write_delay;
   const Nanoseconds wait = static_cast<Nanoseconds>(absl::ToInt64Nanoseconds(delay.time));
   receiver_.tables().Append(

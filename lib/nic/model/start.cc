@@ -82,7 +82,7 @@ std::unique_ptr<const SteeringTable> ModelNicCore::FirstTable(uint16_t queues) c
     }
     rss = std::make_shared<const RssConfig>(*RssConfig::Create(options));
   }
-  return std::make_unique<const SteeringTable>(std::vector<InstalledRule>{}, std::move(rss), queues);
+  return std::make_unique<const SteeringTable>(RuleTable(), std::move(rss), queues);
 }
 
 DropCounts ModelNicCore::drops() const {

@@ -85,6 +85,7 @@ struct OffloadRequest {
   bool segment : 1 = false;         // cut into frames of `mss` payload bytes (TSO, USO)
   bool insert_vlan : 1 = false;     // put Packet::vlan_tci in front of the Ethertype
   uint8_t reserved : 3 = 0;         // fills the byte that flags() returns
+  uint8_t unused = 0;               // fills the word, for Packet::FirstWords
   uint16_t mss = 0;                 // of the guest, bytes of L4 payload a segment
   uint16_t mss_override = 0;        // larger cut that the underlay allows; 0 = none
 
@@ -131,8 +132,6 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
  private:
   // ... and its second half is written at once when the packet is got again (Restart).
   alignas(kCacheLine / 2) uint8_t* data_ = nullptr;
-  uint32_t length_ = 0;
-  uint32_t head_length_ = 0;
 
  public:
   // What is known of the frame. All zero in a fresh packet.
@@ -150,6 +149,12 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
   ChecksumVerdict l4_checksum = ChecksumVerdict::kUnknown;
   RssType rss_type = RssType::kNone;
+
+ private:
+  uint32_t length_ = 0;
+  uint32_t head_length_ = 0;
+
+ public:
   uint16_t vlan_tci = 0;  // taken out on receive if vlan_stripped; put in on send if offload.insert_vlan
   OffloadRequest offload;
 
@@ -162,11 +167,13 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   const uint8_t* data() const { return data_; }
   uint32_t length() const { return length_; }            // whole frame in bytes, without FCS
   uint32_t head_length() const { return head_length_; }  // of those, the ones at data()
-  // Both in one word, for loops over a burst: length() + head_length() * 2^32.
-  uint64_t lengths() const {
-    uint64_t both;
-    std::memcpy(&both, &length_, sizeof(both));
-    return both;
+  // What a sender has to know of each packet, in one load, for loops over a burst: length(), head_length(),
+  // vlan_tci + offload.flags() * 2^16, and the sizes of the request.
+  using FirstWords = std::array<uint32_t, 4>;
+  FirstWords first_words() const {
+    FirstWords words;
+    std::memcpy(words.data(), reinterpret_cast<const uint8_t*>(this) + kLengths, sizeof(words));
+    return words;
   }
   size_t headroom() const { return borrows() ? 0 : static_cast<size_t>(data_ - buffer_); }
   size_t tailroom() const { return borrows() ? 0 : buffer_size() - headroom() - head_length_; }
@@ -242,7 +249,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // 32 bytes.
   void Restart(size_t headroom, uint32_t bytes) {
     using Half = uint64_t __attribute__((vector_size(kCacheLine / 2)));
-    const Half start{headroom, bytes * uint64_t{0x1'0000'0001}};
+    const Half start{headroom, 0, bytes * uint64_t{0x1'0000'0001}};
     const Half fresh = Half{reinterpret_cast<uintptr_t>(buffer_)} + start;
     std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine / 2, &fresh, sizeof(fresh));
   }
@@ -251,27 +258,35 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // verdicts, VLAN tag and request, and in what else was set.
   std::array<uint64_t, 2> known() const {
     std::array<uint64_t, 2> words;
-    std::memcpy(words.data(), reinterpret_cast<const uint8_t*>(this) + kArrival, sizeof(words));
+    std::memcpy(&words[0], reinterpret_cast<const uint8_t*>(this) + kArrival, sizeof(words[0]));
+    std::memcpy(&words[1], reinterpret_cast<const uint8_t*>(this) + kRequest, sizeof(words[1]));
     return words;
   }
 
+  // Where frames arrive, as it is written into each of them.
+  class Arrival {
+   public:
+    Arrival() = default;
+    Arrival(PortId port, QueueId queue) : word_(port.value() | uint64_t{queue.value()} << 16) {}
+    bool operator==(const Arrival&) const = default;
+
+   private:
+    friend class Packet;
+    uint64_t word_ = 0;  // ingress_port to rss_type
+  };
   // What a device does to a frame that comes in: says where, and forgets what earlier hops found out. The
-  // offload request, with its VLAN tag, stays: over a wire in memory it is part of the frame. One store.
-  void Arrive(PortId port, QueueId queue) {
-    struct {
-      PortId port;
-      QueueId queue;
-      uint32_t found_out = 0;  // vlan_stripped to rss_type
-    } const arrival{port, queue};
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival, &arrival, sizeof(arrival));
+  // offload request, with its VLAN tag, stays: over a wire in memory it is part of the frame. One store; for
+  // a loop over a burst make the Arrival once.
+  void Arrive(Arrival where) {
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival, &where.word_, sizeof(where.word_));
   }
+  void Arrive(PortId port, QueueId queue) { Arrive(Arrival(port, queue)); }
 
   // Makes known of this packet what is known of `from`, its layers and its offload request among it, but not
   // that it was coalesced. For a packet whose headers are a copy of the other's; it may be as PacketPool::GetRaw gave
   // it, if start and length are set beside.
   void CopyKnowledge(const Packet& from) {
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival,
-                reinterpret_cast<const uint8_t*>(&from) + kArrival, kCacheLine - kArrival);
+    SetKnown(from.known());
     rss_hash = from.rss_hash;
     details_.known = from.details_.known;
     coalesced_ = false;
@@ -323,8 +338,11 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     kEncumbrances = 31,
   };
 
-  // Where ingress_port is: from there to the end of line 0 is what is known of the frame.
-  static constexpr size_t kArrival = kCacheLine - 16;
+  // Where members of line 0 are: ingress_port, length_, vlan_tci. The last two are loaded at once (first_words), also
+  // behind a Restart that is two stores.
+  static constexpr size_t kArrival = kCacheLine - 24;
+  static constexpr size_t kLengths = kCacheLine - 16;
+  static constexpr size_t kRequest = kCacheLine - 8;
 
   Packet() {}
   bool encumbered() const { return (home_ & kEncumbrances) != 0; }
@@ -335,7 +353,11 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.cookie = cookie;
     home_ |= kBorrows;
   }
-  void ForgetKnown() { std::memset(reinterpret_cast<uint8_t*>(this) + kArrival, 0, kCacheLine - kArrival); }
+  void SetKnown(const std::array<uint64_t, 2>& words) {
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival, &words[0], sizeof(words[0]));
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kRequest, &words[1], sizeof(words[1]));
+  }
+  void ForgetKnown() { SetKnown({}); }
   void CopyLoan();
   void EndLoan();
   // Of a packet that borrows: whose bytes, if they are another packet's.

@@ -31,9 +31,10 @@ class Inspector {
   bool looks() const { return options_.strip_vlan || looks_inside_; }
 
   FirstLines Look() const { return FirstLines(options_.max_frame); }
+  uint32_t max_frame() const { return options_.max_frame; }
 
   // Whether any of a burst does: it is too short or too long, or came unfinished over a wire in memory.
-  bool AnyOdd(const FirstLines& burst) const { return burst.any_request() || burst.any_outside(); }
+  bool AnyOdd(const FirstLines& burst) const { return burst.any_odd(); }
 
   // After Packet::Arrive, for what `table` has to know. Why the packet ends here, if it does.
   std::optional<DropReason> Inspect(Packet& packet, const SteeringTable& table) const;

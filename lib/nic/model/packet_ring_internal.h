@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "base/asymmetric_fence_internal.h"
@@ -27,10 +28,19 @@
 
 namespace sluice {
 
+// By whole lines, as far as they reach: bursts mostly consist of such.
+inline void CopyPointers(Packet* const* from, size_t n, Packet** to) {
+  constexpr size_t kLine = kCacheLine / sizeof(Packet*);
+  const auto* const lines = from + n / kLine * kLine;
+  for (; from != lines; from += kLine, to += kLine) std::memcpy(to, from, kCacheLine);
+  if (n % kLine != 0) std::copy_n(from, n % kLine, to);
+}
+
 class PacketRing {
  public:
   // `capacity` is a power of two.
-  explicit PacketRing(uint32_t capacity) : slots_(new Packet*[capacity]), mask_(capacity - 1) {}
+  explicit PacketRing(uint32_t capacity)
+      : lines_(new Line[(capacity + kLine - 1) / kLine]), slots_(lines_[0].slots), mask_(capacity - 1) {}
   ~PacketRing() { Clear(); }
   PacketRing(const PacketRing&) = delete;
   PacketRing& operator=(const PacketRing&) = delete;
@@ -39,6 +49,17 @@ class PacketRing {
 
   // Sender.
   // -----------------------------------------------------------------------------------------------------
+  // How many packets have been pushed: the number of the next.
+  uint64_t pushed() const { return staged_; }
+  // Free slots; looks at the receiver's number only when fewer than `wanted` are known of.
+  size_t Room(size_t wanted) {
+    const size_t room = capacity() - (staged_ - head_seen_);
+    if (room >= wanted) [[likely]]
+      return room;
+    head_seen_ = head_.load(std::memory_order_acquire);
+    return capacity() - (staged_ - head_seen_);
+  }
+
   // Takes over and publishes the first of `n` packets, as many as fit.
   size_t Push(Packet* const* packets, size_t n) {
     n = std::min(n, Room(n));
@@ -62,6 +83,14 @@ class PacketRing {
 
   // Receiver.
   // ---------------------------------------------------------------------------------------------------
+  // How many packets have been popped: the number of the next.
+  uint64_t popped() const { return head_.load(std::memory_order_relaxed); }
+  // Whether the packet of that number, which is the next, is there.
+  bool Holds(uint64_t next) {
+    if (tail_seen_ == next) tail_seen_ = tail_.load(std::memory_order_acquire);
+    return tail_seen_ != next;
+  }
+
   // Hands over up to `n` packets, the oldest first.
   size_t Pop(Packet** to, size_t n) {
     const size_t popped = Peek(to, n);
@@ -71,20 +100,16 @@ class PacketRing {
 
   // Shows up to `n` packets, which stay, until Advance takes out the first of them.
   size_t Peek(Packet** to, size_t n) {
-    const uint64_t head = head_.load(std::memory_order_relaxed);  // its own
+    const uint64_t head = popped();
     if (tail_seen_ - head < n) tail_seen_ = tail_.load(std::memory_order_acquire);
     n = std::min<uint64_t>(n, tail_seen_ - head);
     CopyOut(head, to, n);
     return n;
   }
-  void Advance(size_t n) {
-    head_.store(head_.load(std::memory_order_relaxed) + n, std::memory_order_release);
-  }
+  void Advance(size_t n) { head_.store(popped() + n, std::memory_order_release); }
 
   // Whether nothing waits, after the receiver said that it is going to sleep, and a heavy fence.
-  bool EmptyBeforeSleep() const {
-    return tail_.load(std::memory_order_acquire) == head_.load(std::memory_order_relaxed);
-  }
+  bool EmptyBeforeSleep() const { return tail_.load(std::memory_order_acquire) == popped(); }
 
   // Frees what is in it, with neither side at work; returns how many.
   size_t Clear() {
@@ -100,31 +125,30 @@ class PacketRing {
   }
 
  private:
-  // Free slots; looks at the receiver's number only when fewer than `wanted` are known of.
-  size_t Room(size_t wanted) {
-    const size_t room = capacity() - (staged_ - head_seen_);
-    if (room >= wanted) [[likely]]
-      return room;
-    head_seen_ = head_.load(std::memory_order_acquire);
-    return capacity() - (staged_ - head_seen_);
-  }
+  static constexpr size_t kLine = kCacheLine / sizeof(Packet*);
+  struct alignas(kCacheLine) Line {
+    Packet* slots[kLine];
+  };
 
   // Up to the end of the array, and from its start.
   void CopyIn(Packet* const* packets, size_t n) {
     const size_t at = staged_ & mask_;
     const size_t first = std::min(n, capacity() - at);
-    std::copy_n(packets, first, &slots_[at]);
-    std::copy_n(packets + first, n - first, &slots_[0]);
+    CopyPointers(packets, first, slots_ + at);
+    if (first < n) [[unlikely]]
+      CopyPointers(packets + first, n - first, slots_);
   }
   void CopyOut(uint64_t head, Packet** to, size_t n) const {
     const size_t at = head & mask_;
     const size_t first = std::min(n, capacity() - at);
-    std::copy_n(&slots_[at], first, to);
-    std::copy_n(&slots_[0], n - first, to + first);
+    CopyPointers(slots_ + at, first, to);
+    if (first < n) [[unlikely]]
+      CopyPointers(slots_, n - first, to + first);
   }
 
   // Read by both, written by none.
-  const std::unique_ptr<Packet*[]> slots_;
+  const std::unique_ptr<Line[]> lines_;
+  Packet** const slots_;
   const size_t mask_;
 
   alignas(kCacheLine) std::atomic<uint64_t> tail_{0};  // the sender's line

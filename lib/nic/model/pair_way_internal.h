@@ -9,6 +9,9 @@
 //
 // The sender appends, the receiver empties a set before it walks on, the sender frees what was passed: either
 // side may be closed and opened again while the other is at work, and no frame is lost or overtaken by it.
+//
+// One look for both ends: a sender that looks at each packet anyway (PushPlain) writes into it where it arrives, and
+// tells the receiver what it found, so that the receiver need not touch it (ReceiveKnown). Either end may do without.
 
 #include <atomic>
 #include <memory>
@@ -17,7 +20,7 @@
 
 #include "absl/status/status.h"
 #include "nic/model/doorbell_internal.h"
-#include "nic/model/packet_ring_internal.h"
+#include "nic/model/pair_lane_internal.h"
 #include "sluice/nic/wire.h"
 #include "sluice/packet/burst.h"
 
@@ -25,6 +28,11 @@ namespace sluice {
 
 class PairWay {
  public:
+  struct Moved {
+    size_t packets = 0;
+    uint64_t bytes = 0;
+  };
+
   PairWay();
   ~PairWay();
 
@@ -44,6 +52,10 @@ class PairWay {
     return taken;
   }
 
+  // The same for plain frames: no longer than `max_frame`, and asking for nothing. Stops at one that is not, or up to
+  // three in front of it.
+  Moved PushPlain(uint16_t lane, Burst& burst, uint32_t max_frame);
+
   // Receiver.
   // ---------------------------------------------------------------------------------------------------
   absl::Status OpenReceiver(const char* device);
@@ -59,6 +71,12 @@ class PairWay {
   bool Arm();
   int fd() const { return bell_.fd(); }
 
+  // Where its packets arrive, for senders to write into them. Control thread.
+  void TellArrival(Packet::Arrival where) { arrival_.store(where, std::memory_order_relaxed); }
+  // Receives of what waits in front the packets to which nothing is left to be done: they arrived where was told last, and
+  // none is longer than `max_frame`. None may be, while others wait, which Receive takes.
+  Moved ReceiveKnown(Burst& burst, uint32_t max_frame);
+
   // Frees what is under way and returns how many; as the receiver, or with neither side open.
   size_t Drain();
 
@@ -69,8 +87,9 @@ class PairWay {
     size_t TakeInTurn(Burst& burst);
     bool EmptyBeforeSleep() const;
 
-    std::vector<std::unique_ptr<PacketRing>> lanes;
-    size_t turn = 0;  // the lane to start with; receiver
+    std::vector<std::unique_ptr<PairLane>> lanes;
+    PairLane* only = nullptr;  // where there is one
+    size_t turn = 0;           // the lane to start with; receiver
     std::atomic<LaneSet*> next{nullptr};
   };
 
@@ -82,6 +101,7 @@ class PairWay {
   // The receiver's notices to senders. Rarely written.
   std::atomic<bool> receiver_open_{false};
   std::atomic<bool> receiver_sleeps_{false};
+  std::atomic<Packet::Arrival> arrival_{};
   LaneSet* sending_;
 
   alignas(kCacheLine) std::atomic<LaneSet*> receiving_;
@@ -98,6 +118,23 @@ inline size_t PairWay::LaneSet::Take(Burst& burst) {
   const size_t taken = lanes[0]->Pop(burst.Extend(room), room);
   burst.DropBack(room - taken);
   return taken;
+}
+
+inline PairWay::Moved PairWay::ReceiveKnown(Burst& burst, uint32_t max_frame) {
+  Moved moved;
+  PairLane* const lane = receiving_.load(std::memory_order_relaxed)->only;
+  if (lane == nullptr || listening_) [[unlikely]]
+    return moved;
+  const Packet::Arrival here = arrival_.load(std::memory_order_relaxed);
+  while (const Manifest* const next = lane->Next()) {
+    const size_t packets = next->packets;
+    if (packets > burst.room() || next->max_frame > max_frame || next->arrival != here) [[unlikely]]
+      break;
+    moved.packets += packets;
+    moved.bytes += next->bytes;
+    lane->Pop(burst.Extend(packets), packets);
+  }
+  return moved;
 }
 
 }  // namespace sluice

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
-#include "nic/model/pair_way_internal.h"
+#include "nic/model/pair_end_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/base/status.h"
 
@@ -22,7 +22,7 @@ struct Cable {
   std::array<std::atomic<bool>, 2> destroyed{};
 };
 
-class PairWire final : public Wire {
+class PairWire final : public PairEnd {
  public:
   // An end that is its own peer is a loop.
   PairWire(std::shared_ptr<Cable> cable, size_t self, size_t peer, const PairOptions& options)
@@ -45,6 +45,9 @@ class PairWire final : public Wire {
   size_t Transmit(uint16_t lane, Burst& burst) override { return out_.Push(lane, burst); }
   size_t Reclaim(uint16_t) override { return 0; }  // what was sent belongs to the peer
   size_t Receive(Burst& burst) override { return in_.Receive(burst); }
+  PairWay& in() override { return in_; }
+  PairWay& out() override { return out_; }
+
   bool Arm() override { return in_.Arm(); }
   int fd() const override { return in_.fd(); }
 

@@ -27,6 +27,7 @@ size_t Keep(Packet** packets, size_t n, DropCounters& drops, Inspect inspect) {
 ModelReceiver::ModelReceiver(const ModelNicOptions& options, const Capabilities& able, const Clock& clock,
                              Wire& wire)
     : wire_(wire),
+      pair_(dynamic_cast<PairEnd*>(&wire)),
       clock_(clock),
       inspector_({.max_frame = able.max_frame,
                   .strip_vlan = options.strip_vlan,
@@ -55,7 +56,13 @@ absl::Status ModelReceiver::Open(const QueueOptions& queues, std::unique_ptr<con
       return opened;
     }
   }
+  if (pair_ != nullptr && !steered && !coalesce_ && !looks_) OpenWay(*queues_[0]);
   return absl::OkStatus();
+}
+
+void ModelReceiver::OpenWay(ModelRxQueue& queue) {
+  pair_->in().TellArrival(Packet::Arrival(port_, queue.id()));
+  queue.OpenWay(pair_->in());
 }
 
 absl::Status ModelReceiver::OpenQueue(ModelRxQueue& queue, const QueueOptions& queues, bool steered) {
@@ -97,7 +104,8 @@ size_t ModelReceiver::InspectAll(Packet** packets, size_t n, DropCounters& drops
 void ModelReceiver::InspectBurst(Burst& burst) {
   Packet** const packets = burst.Extend(0) - burst.size();
   const size_t arrived = burst.size();
-  for (size_t i = 0; i < arrived; ++i) packets[i]->Arrive(port_, QueueId{0});
+  const Packet::Arrival here(port_, QueueId{0});
+  for (size_t i = 0; i < arrived; ++i) packets[i]->Arrive(here);
   if (tables_->changing()) [[unlikely]]
     return burst.DropBack(arrived - InspectAll(packets, arrived, drops_));
 

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "nic/model/inspector_internal.h"
+#include "nic/model/pair_end_internal.h"
 #include "nic/model/rx_queue_internal.h"
 #include "nic/model/table_history_internal.h"
 #include "sluice/base/counters.h"
@@ -74,6 +75,7 @@ class ModelReceiver {
 
  private:
   absl::Status OpenQueue(ModelRxQueue& queue, const QueueOptions& queues, bool steered);
+  void OpenWay(ModelRxQueue& queue);
   bool TakePump();
   void LetPumpGo();
   bool PumpBurst();
@@ -86,6 +88,7 @@ class ModelReceiver {
   Nanoseconds StampTime() const { return stamp_ ? clock_.Now() : 0; }
 
   Wire& wire_;
+  PairEnd* const pair_;  // the wire, where it is one
   const Clock& clock_;
   const Inspector inspector_;
   const bool stamp_;

@@ -12,6 +12,17 @@
 namespace sluice {
 
 size_t ModelRxQueue::Receive(Burst& burst) {
+  if (way_ == nullptr || armed_ || !receiver_.idle()) [[unlikely]]
+    return ReceiveAny(burst);
+  const PairWay::Moved received = way_->ReceiveKnown(burst, receiver_.inspector().max_frame());
+  if (received.packets == 0) [[unlikely]]
+    return ReceiveAny(burst);
+  packets_.Add(received.packets);
+  bytes_.Add(received.bytes);
+  return received.packets;
+}
+
+size_t ModelRxQueue::ReceiveAny(Burst& burst) {
   const bool slept = std::exchange(armed_, false);
   if (slept) [[unlikely]]
     Wake();
@@ -28,12 +39,11 @@ size_t ModelRxQueue::ReceiveDirect(Burst& burst) {
   Packet** const packets = burst.Extend(0) - arrived;
 
   // 2. One pass over the first lines: all that has to be done for most packets.
-  const PortId port = receiver_.port();
-  const QueueId id = id_;
+  const Packet::Arrival here(receiver_.port(), id_);
   FirstLines lines = receiver_.inspector().Look();
   for (size_t i = 0; i < arrived; ++i) {
     lines.Add(*packets[i]);
-    packets[i]->Arrive(port, id);
+    packets[i]->Arrive(here);
   }
   if (!receiver_.idle() || receiver_.inspector().AnyOdd(lines)) [[unlikely]] {
     const size_t kept = receiver_.InspectAll(packets, arrived, drops_);
@@ -78,10 +88,8 @@ size_t ModelRxQueue::TakeCharged(Packet** packets, size_t n) {
 }
 
 void ModelRxQueue::Count(Packet* const* packets, size_t n) {
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < n; ++i) bytes += packets[i]->length();
   packets_.Add(n);
-  bytes_.Add(bytes);
+  bytes_.Add(BytesOf(packets, n));
 }
 
 bool ModelRxQueue::Arm() {
@@ -123,6 +131,7 @@ QueueStats ModelRxQueue::stats() const {
 absl::Status ModelRxQueue::Open(const QueueOptions& queues, bool steered) {
   armed_ = false;
   direct_ = !steered;
+  way_ = nullptr;
   allowance_.Open(queues.owner);
   if (!steered) return absl::OkStatus();
   ring_ = std::make_unique<PacketRing>(queues.rx_ring);

@@ -34,7 +34,8 @@ ModelRxQueue::Taken ModelRxQueue::TakeFromWire(Burst& burst) {
   const size_t room = burst.room();
   const size_t arrived = receiver_.wire().Receive(burst);
   Packet** const packets = burst.Extend(0) - arrived;
-  for (size_t i = 0; i < arrived; ++i) packets[i]->Arrive(receiver_.port(), id_);
+  const Packet::Arrival here(receiver_.port(), id_);
+  for (size_t i = 0; i < arrived; ++i) packets[i]->Arrive(here);
   const size_t kept = receiver_.InspectAll(packets, arrived, drops_);
   burst.DropBack(arrived - kept);
   return {.packets = kept, .more = arrived == room};

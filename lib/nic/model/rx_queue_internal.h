@@ -11,6 +11,7 @@
 #include "nic/model/doorbell_internal.h"
 #include "nic/model/merger_internal.h"
 #include "nic/model/packet_ring_internal.h"
+#include "nic/model/pair_way_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/nic.h"
 #include "sluice/nic/queue.h"
@@ -35,6 +36,8 @@ class ModelRxQueue final : public RxQueue {
   absl::Status Open(const QueueOptions& queues, bool steered);
   // Behind Open: joins what it receives, until Close.
   absl::Status OpenMerger(const CoalesceOptions& options, const Clock& clock);
+  // Behind Open, of a queue that is direct: takes the short way where it can.
+  void OpenWay(PairWay& way) { way_ = &way; }
   void Close();
 
   // Pump.
@@ -58,6 +61,7 @@ class ModelRxQueue final : public RxQueue {
     bool more = false;  // may be behind them
   };
 
+  [[gnu::noinline]] size_t ReceiveAny(Burst& burst);  // apart, so that it costs Receive no registers
   size_t ReceiveDirect(Burst& burst);
   size_t ReceiveOther(Burst& burst);
   size_t ReceiveMerged(Burst& burst);
@@ -73,6 +77,7 @@ class ModelRxQueue final : public RxQueue {
   const QueueId id_;
   bool armed_ = false;                // since the last Receive
   bool direct_ = true;                // neither of the next two
+  PairWay* way_ = nullptr;            // the short one, of a queue that is direct
   std::unique_ptr<PacketRing> ring_;  // null: not steered
   std::unique_ptr<Merger> merger_;    // null: nothing is joined
   UniqueFd epoll_;                    // over the wire's descriptor and the bell

@@ -57,7 +57,8 @@ absl::Status ModelNicCore::Start(const QueueOptions& queues) {
     return opened;
   }
   const FinisherOptions finishing = Finishing(options_.hardware, wire_->traits(), able_, queues.pool);
-  for (const auto& queue : tx_queues_) queue->Open(finishing);
+  PairEnd* const pair = able_.fragments ? dynamic_cast<PairEnd*>(wire_.get()) : nullptr;
+  for (const auto& queue : tx_queues_) queue->Open(finishing, pair != nullptr ? &pair->out() : nullptr);
   rx_count_ = queues.rx_queues;
   tx_count_ = queues.tx_queues;
   return absl::OkStatus();

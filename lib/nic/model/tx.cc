@@ -4,6 +4,16 @@
 namespace sluice {
 
 size_t ModelTxQueue::Send(Burst& burst) {
+  if (way_ == nullptr || egress_->waiting()) [[unlikely]]
+    return SendAny(burst);
+  const PairWay::Moved sent = way_->PushPlain(id_.value(), burst, egress_->max_frame());
+  CountSent(sent.packets, sent.bytes);
+  if (burst.empty()) [[likely]]
+    return sent.packets;
+  return sent.packets + SendAny(burst);
+}
+
+size_t ModelTxQueue::SendAny(Burst& burst) {
   // 1. One pass over the first lines, while the packets are still ours.
   const size_t offered = burst.size();
   FirstLines lines = egress_->Look();
@@ -18,8 +28,7 @@ size_t ModelTxQueue::Send(Burst& burst) {
     bytes -= BytesOf(burst);
     DropIfLinkDown(burst);
   }
-  packets_.Add(sent);
-  bytes_.Add(bytes);
+  CountSent(sent, bytes);
   return offered - burst.size();
 }
 

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "nic/model/pair_way_internal.h"
 #include "nic/offload/egress_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/queue.h"
@@ -21,14 +22,18 @@ class ModelTxQueue final : public TxQueue, private Outlet {
   QueueId id() const override { return id_; }
   QueueStats stats() const override;
 
-  // Control thread, nobody sending.
-  void Open(const FinisherOptions& finishing) { egress_.emplace(finishing); }
+  // Control thread, nobody sending. `way`: the short one, or null.
+  void Open(const FinisherOptions& finishing, PairWay* way) {
+    egress_.emplace(finishing);
+    way_ = way;
+  }
   // What still waits was not sent.
   void Close() {
     if (egress_.has_value()) egress_->GiveUp(DropReason::kStopped, *this);
   }
 
  private:
+  size_t SendAny(Burst& burst);
   std::optional<DropReason> Put(Burst& frames) override;
   void CountSent(uint64_t packets, uint64_t bytes) override;
   void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
@@ -37,6 +42,7 @@ class ModelTxQueue final : public TxQueue, private Outlet {
   Wire& wire_;
   const QueueId id_;
   std::optional<Egress> egress_;
+  PairWay* way_ = nullptr;
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;

@@ -42,6 +42,7 @@ class Egress {
   explicit Egress(const FinisherOptions& options) : finisher_(options), segmenter_(finisher_.segmenting()) {}
 
   FirstLines Look() const { return finisher_.Look(); }
+  uint32_t max_frame() const { return finisher_.max_frame(); }
   bool InReach(const Packet& packet) const { return finisher_.InReach(packet); }
   // Whether a burst has to go through Send, for itself or for what it would overtake.
   bool AnyOdd(const FirstLines& burst) const { return finisher_.AnyOdd(burst) || cutting_; }

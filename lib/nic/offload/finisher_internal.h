@@ -37,11 +37,11 @@ class Finisher {
   explicit Finisher(const FinisherOptions& options) : options_(options) {}
 
   FirstLines Look() const { return FirstLines(options_.max_frame); }
+  uint32_t max_frame() const { return options_.max_frame; }
 
   // Whether any packet of a burst needs Finish.
   bool AnyOdd(const FirstLines& burst) const {
-    return burst.any_request() || burst.any_outside() ||
-           (burst.any_fragments() && !options_.carries_fragments);
+    return burst.any_odd() || (burst.any_fragments() && !options_.carries_fragments);
   }
 
   // Whether the device can read a packet from where it lies; asked only where it is choosy (reads_only_pool).

@@ -6,6 +6,12 @@
 // branch, so that the fetches of many packets overlap. For nearly every burst the answer is that nothing has
 // to be done.
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "sluice/packet/burst.h"
@@ -13,38 +19,52 @@
 
 namespace sluice {
 
-inline uint64_t BytesOf(const Burst& burst) {
+inline uint64_t BytesOf(Packet* const* packets, size_t n) {
   uint64_t bytes = 0;
-  for (const Packet* packet : burst) bytes += packet->length();
+  for (size_t i = 0; i < n; ++i) bytes += packets[i]->length();
   return bytes;
 }
+inline uint64_t BytesOf(const Burst& burst) { return BytesOf(burst.begin(), burst.size()); }
 
 class FirstLines {
  public:
   static constexpr uint32_t kShortest = 14;  // an Ethernet header
 
-  explicit FirstLines(uint32_t max_frame) : spread_(max_frame - kShortest) {}
+  explicit FirstLines(uint32_t max_frame)
+      : margins_{kSign - 1 - max_frame, 0 - kShortest, kSign - (1u << 16), 0} {}
 
   // Nothing here waits for what was added before but for one cycle: sums and ORs, where a maximum takes two.
   void Add(const Packet& packet) {
-    const uint64_t lengths = packet.lengths();
-    lengths_ += lengths;
-    // Negative when the frame is too long; what is too short wraps round to that.
-    outside_ |= spread_ - (static_cast<uint32_t>(lengths) - kShortest);
-    requests_ = static_cast<uint8_t>(requests_ | packet.offload.flags());
+    const auto words = std::bit_cast<Words>(packet.first_words());
+    sums_ += words;
+    odd_ |= words + margins_;
   }
 
-  uint32_t bytes() const { return static_cast<uint32_t>(lengths_); }
-  bool any_outside() const { return outside_ < 0; }  // shorter than kShortest, or longer than max_frame
-  bool any_request() const { return requests_ != 0; }
-  bool any_fragments() const { return lengths_ >> 32 != bytes(); }
+  uint32_t bytes() const { return sums_[kLength]; }  // a burst of frames within 65,535 is far from 2^32
+  // Whether any is longer than max_frame, or has less than kShortest in its first piece.
+  bool any_outside() const { return ((odd_[kLength] | odd_[kHead]) & kSign) != 0; }
+  bool any_request() const { return (odd_[kRequest] & kSign) != 0; }
+  bool any_fragments() const { return sums_[kHead] != sums_[kLength]; }
+  // The first two in one.
+  bool any_odd() const {
+#if defined(__SSE2__)
+    return (_mm_movemask_ps(std::bit_cast<__m128>(odd_)) & 0b111) != 0;
+#else
+    return any_outside() || any_request();
+#endif
+  }
 
  private:
-  const int64_t spread_;
-  uint64_t lengths_ =
-      0;  // the frames' below 2^32, their heads' above; a burst of frames within 65,535 is far from that
-  int64_t outside_ = 0;
-  uint8_t requests_ = 0;
+  // Of Packet::first_words().
+  using Words = uint32_t __attribute__((vector_size(16)));
+  enum { kLength, kHead, kRequest };
+
+  static constexpr uint32_t kSign = uint32_t{1} << 31;
+
+  const Words
+      margins_;  // what makes a word that is odd reach the sign, or one that is too small wrap round to it
+  Words sums_{};
+  Words odd_{};
 };
 
 }  // namespace sluice

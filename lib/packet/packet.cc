@@ -29,8 +29,9 @@ void Packet::CopyLoan() {
 
 // The flag goes first: a lender may look at the packet, but must not be told twice.
 void Packet::EndLoan() {
-  home_ &= ~kBorrows;
-  if (Packet* const packet = lending_packet()) return SharedPacket::Return(packet, 1);
+  Packet* const lending = lending_packet();
+  home_ &= ~(kBorrows | kShares);
+  if (lending != nullptr) return SharedPacket::Return(lending, 1);
   details_.lender->Returned(details_.cookie);
 }
 

@@ -4,12 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "packet/freed_packet_internal.h"
 #include "packet/packet_stock_internal.h"
 #include "sluice/packet/budget.h"
-#include "sluice/packet/shared_packet.h"
 
 namespace sluice {
 
@@ -180,126 +178,6 @@ bool PacketPool::CollectIdleCaches() {
   }
   return found;
 }
-
-// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. They are
-// written where they will lie, in the thread's cache, and belong to it with SendHome. A charge ends after the buffer is
-// home, so that whoever waited for the one finds the other.
-class PacketPool::Homecoming {
- public:
-  ~Homecoming() {
-    SendHome();
-    EndShares();
-  }
-
-  void AddChains(Packet* const* packets, size_t n) {
-    Packet* const* const end = packets + n;
-    for (Packet* piece = *packets++; (piece = AddAlike(piece, packets, end)) != nullptr;) {
-      piece = Add(*piece);
-      if (piece == nullptr && packets != end) piece = *packets++;
-      if (piece == nullptr) return;
-    }
-  }
-
- private:
-  // Adds pieces, of chain after chain, as long as nobody pays for them and they are of the pool, and of the lender if
-  // they borrow, of the one before. Returns the first that is not, null when there is none.
-  Packet* AddAlike(Packet* piece, Packet* const*& more, Packet* const* end) {
-    const uintptr_t plain = plain_;
-    const Packet* const lending = lending_;
-    Packet* const* chain = more;
-    Packet** place = next_;
-    Packet** const places_end = end_;
-    uint32_t shares = shares_;
-    while (place != places_end) {
-      const uintptr_t home = piece->home_;
-      if ((home & ~(Packet::kFragments | Packet::kBorrows)) != plain) break;
-      if ((home & Packet::kBorrows) != 0) {
-        if (!piece->borrows_of(lending)) break;
-        ++shares;
-      }
-      *place++ = piece;
-      piece->home_ = plain;
-      piece = std::exchange(piece->next_, nullptr);
-      if (piece == nullptr) {
-        if (chain == end) break;
-        piece = *chain++;
-      }
-    }
-    more = chain;
-    next_ = place;
-    shares_ = shares;
-    return piece;
-  }
-
-  // Adds any piece: settles what it must not take home. Returns the next.
-  Packet* Add(Packet& piece) {
-    if (piece.borrows()) EndLoan(piece);
-    if (piece.pool() != pool_ || piece.owner() != owner_ || next_ == end_) Turn(piece);
-    *next_++ = &piece;
-    piece.home_ &= ~(Packet::kFragments | Packet::kCharged);  // kFree stays, to be found
-    return std::exchange(piece.next_, nullptr);
-  }
-
-  void Turn(const Packet& piece) {
-    SendHome();
-    pool_ = piece.pool();
-    owner_ = piece.owner();
-    plain_ = owner_ == kNobody ? reinterpret_cast<uintptr_t>(pool_) : 0;
-    const uint32_t slot = thread_slot;
-    cache_ = slot < kThreadSlots ? &pool_->stock_->caches[slot] : nullptr;
-    const absl::Span<Packet*> cached = cache_ != nullptr ? cache_->places() : absl::Span<Packet*>();
-    if (cached.empty()) cache_ = nullptr;
-    const absl::Span<Packet*> places = cached.empty() ? absl::MakeSpan(spare_) : cached;
-    first_ = next_ = places.data();
-    end_ = next_ + places.size();
-  }
-
-  // Others may free packets in turn, and use the places, before the next piece comes: it finds none.
-  void SendHome() {
-    const auto pieces = static_cast<size_t>(next_ - first_);
-    end_ = next_ = first_;
-    if (pieces == 0) return;
-    if (cache_ != nullptr) {
-      if constexpr (kCheckFrees) Bury(first_, pieces);
-      cache_->Keep(pieces);
-    } else {
-      pool_->PutRaw(first_, pieces);
-    }
-    if (owner_ != kNobody) pool_->options_.budget->Release(owner_, pool_->options_.buffer_size, pieces);
-  }
-
-  // Who is told may free packets in turn.
-  void EndLoan(Packet& piece) {
-    Packet* const lending = piece.lending_packet();
-    if (lending == nullptr) {
-      SendHome();
-      return piece.EndLoan();
-    }
-    if (lending != lending_) EndShares();
-    piece.home_ &= ~Packet::kBorrows;
-    lending_ = lending;
-    ++shares_;
-  }
-
-  void EndShares() {
-    if (shares_ == 0) return;
-    SendHome();
-    SharedPacket::Return(lending_, std::exchange(shares_, 0));
-  }
-
-  PacketPool* pool_ = nullptr;
-  PacketCache* cache_ = nullptr;  // where the places are; null: spare_
-  Packet** first_ = nullptr;
-  Packet** next_ = nullptr;
-  Packet** end_ = nullptr;
-  uintptr_t plain_ = 0;  // home_ of its packets without encumbrance; 0 while owner_ pays
-  Packet* lending_ = nullptr;
-  OwnerId owner_;
-  uint32_t shares_ = 0;
-  std::array<Packet*, PacketDepot::kGroup> spare_;  // when the thread has no cache, or a full one
-};
-
-void PacketPool::PutEncumbered(Packet* const* packets, size_t n) { Homecoming().AddChains(packets, n); }
 
 void PacketPool::Bury(Packet* const* packets, size_t n) {
   for (size_t i = 0; i < n; ++i) FreedPacket::Bury(*packets[i]);

@@ -18,50 +18,62 @@ namespace sluice {
 class Segmenter::Stock {
  public:
   Stock(const SegmentOptions& options, Burst& out, size_t segments)
-      : options_(options), expected_(std::min(2 * segments, Burst::kCapacity)) {
-    const size_t got = charges() ? options.pool->Get(out, segments, options.owner) : GetRaw(out, segments);
-    first_head_ = out.end() - got;
-    end_of_heads_ = out.end();
+      : options_(options), expected_(std::min(2 * segments, packets_.size())) {
+    const size_t got = Get(out, segments);
+    heads_ = {out.end() - got, got};
   }
-  ~Stock() { charges() ? PacketPool::Put(next_, left()) : options_.pool->PutRaw(next_, left()); }
+  ~Stock() {
+    charges() ? PacketPool::Put(pieces_.next, pieces_.size())
+              : options_.pool->PutRaw(pieces_.next, pieces_.size());
+  }
 
-  Packet* const* heads() const { return first_head_; }
-  size_t head_count() const { return static_cast<size_t>(end_of_heads_ - first_head_); }
-  // Whether this head may be used still.
-  bool Has(Packet* const* head) const { return head < end_of_heads_; }
+  absl::Span<Packet* const> heads() const { return heads_; }
 
-  // Those for payload that are at hand. Take them from the front of a copy, which a loop keeps in registers, and say in
-  // the end how many there were left.
-  absl::Span<Packet* const> pieces() const { return {next_, left()}; }
-  void Leave(size_t left) { next_ = end_ - left; }
+  // Those for payload that are at hand: take them from a copy, which a loop keeps in registers, and give it back.
+  struct Pieces {
+    Packet* const* next = nullptr;
+    Packet* const* end = nullptr;
+    bool empty() const { return next == end; }
+    size_t size() const { return static_cast<size_t>(end - next); }
+    Packet* Take() { return *next++; }
+  };
+  Pieces pieces() const { return pieces_; }
+  void Leave(Pieces pieces) { pieces_ = pieces; }
+  // How many were taken, of all.
+  uint32_t taken() const { return got_ - static_cast<uint32_t>(pieces_.size()); }
 
   // When all of them are taken: more, where of the heads those from `unused` on may be had. None when the pool is dry.
-  [[gnu::noinline]] absl::Span<Packet* const> Refill(Packet* const* unused) {
+  [[gnu::noinline]] Pieces Refill(Packet* const* unused) {
     Burst burst;
-    size_t got = charges() ? options_.pool->Get(burst, expected_, options_.owner) : GetRaw(burst, expected_);
+    size_t got = Get(burst, expected_);
     std::copy_n(burst.begin(), got, packets_.data());
     burst.DropFront(got);
-    if (got == 0 && unused < end_of_heads_) packets_[got++] = *--end_of_heads_;
-    next_ = packets_.data();
-    end_ = next_ + got;
-    return pieces();
+    if (got == 0 && unused < heads_.end()) {
+      packets_[got++] = heads_.back();
+      heads_.remove_suffix(1);
+    }
+    pieces_ = {packets_.data(), packets_.data() + got};
+    got_ += static_cast<uint32_t>(got);
+    expected_ = std::min(expected_, kMore);
+    return pieces_;
   }
 
  private:
+  static constexpr size_t kMore = 16;  // at a time, when the first did not suffice
+
   bool charges() const { return options_.owner != kNobody; }
-  size_t left() const { return static_cast<size_t>(end_ - next_); }
-  size_t GetRaw(Burst& burst, size_t n) const {
+  size_t Get(Burst& burst, size_t n) const {
+    if (charges()) return options_.pool->Get(burst, n, options_.owner);
     const size_t got = options_.pool->GetRaw(burst.Extend(n), n);
     burst.DropBack(n - got);
     return got;
   }
 
   const SegmentOptions& options_;
-  const size_t expected_;
-  Packet* const* first_head_;
-  Packet* const* end_of_heads_;
-  Packet* const* next_ = nullptr;
-  Packet* const* end_ = nullptr;
+  size_t expected_;
+  uint32_t got_ = 0;
+  absl::Span<Packet* const> heads_;
+  Pieces pieces_;
   std::array<Packet*, Burst::kCapacity> packets_;
 };
 
@@ -91,6 +103,7 @@ std::optional<DropReason> Segmenter::Begin(PacketPtr& packet) {
   }
 
   headers_->SetPayload(longest);
+  headers_->Spread(pool.buffer_size - pool.headroom);
   Take(std::move(packet));
   size_ = longest;
   left_ = count;
@@ -106,50 +119,37 @@ void Segmenter::Take(PacketPtr packet) {
   payload_left_ = headers_->payload();
   lost_ = 0;
   packet->layers() = headers_->layers();
+  packet->forget_coalesced();
   packet->offload = {.l4_checksum = headers_->leaves_l4(), .insert_vlan = packet->offload.insert_vlan};
   packet->l3_checksum = ChecksumVerdict::kUnknown;
   packet->l4_checksum = headers_->leaves_l4() ? ChecksumVerdict::kPartial : ChecksumVerdict::kUnknown;
   big_ = SharedPacket(std::move(packet));
 }
 
-// One loop for the headers and one for the payload: each has few values that change, and keeps them in registers.
-void Segmenter::WriteHeads(Packet* const* heads, size_t n, uint32_t payload, bool last) {
-  Headers::Writer writer(*headers_, payload, last);
-  const Packet& big = *big_.get();
-  const size_t headroom = options_.pool->options().headroom;
-  const uint32_t length = headers_->length();
-  for (size_t i = 0; i < n; ++i) {
-    Packet& head = *heads[i];
-    head.CopyKnowledge(big);
-    head.SetHeadroom(headroom);
-    head.SetLength(length);
-    head.CountLinked(payload);
-    writer.Write(head.data());
-  }
-}
-
 // Links to each head the pieces that it has counted. Returns for how many the pool had enough. With `reads` it adds up
 // the pieces too, and finishes the head: in the same loop, so that there is something to do while they come from the
 // second cache.
 template <bool reads>
-size_t Segmenter::AttachPayloads(Packet* const* heads, size_t n, uint32_t payload, Stock& stock) {
+size_t Segmenter::AttachPayloads(absl::Span<Packet* const> heads, uint32_t payload, Stock& stock) {
   // All that changes is the loop's own, so that it stays in registers.
   Place place = place_;
-  SharedPacket big = std::move(big_);
-  absl::Span<Packet* const> pieces = stock.pieces();
-  size_t i = 0;
-  for (; i < n && stock.Has(heads + i); ++i) {
+  Stock::Pieces pieces = stock.pieces();
+  Packet* const* head = heads.begin();
+  Packet* const* end = heads.end();
+  for (; head != end; ++head) {
     uint64_t sum = 0;
-    Packet* last = heads[i];
+    Packet* last = *head;
     uint32_t bytes = payload;
     while (bytes > 0) {
       while (place.bytes == 0) place = PlaceIn(place.piece->next());
-      if (pieces.empty() && (pieces = stock.Refill(heads + i + 1)).empty()) [[unlikely]]
-        break;
-      Packet* const fragment = pieces.front();
-      pieces.remove_prefix(1);
+      if (pieces.empty()) [[unlikely]] {
+        pieces = stock.Refill(head + 1);
+        end = std::min(end, stock.heads().end());
+        if (pieces.empty()) break;
+      }
+      Packet* const fragment = pieces.Take();
       const uint32_t here = std::min(bytes, place.bytes);
-      big.Lend(place.data, here, bytes, *fragment);
+      big_.Lend(place.data, here, bytes, *fragment);
       last->Link(PacketPtr(fragment));
       last = fragment;
       if constexpr (reads) {
@@ -162,22 +162,24 @@ size_t Segmenter::AttachPayloads(Packet* const* heads, size_t n, uint32_t payloa
     }
     if (bytes > 0) [[unlikely]]
       break;
-    if constexpr (reads) headers_->Finish(heads[i]->data(), SwapSum(FoldSum(sum)));
+    if constexpr (reads) headers_->Finish((*head)->data(), SwapSum(FoldSum(sum)));
   }
   place_ = place;
-  big_ = std::move(big);
-  stock.Leave(pieces.size());
-  return i;
+  stock.Leave(pieces);
+  return static_cast<size_t>(head - heads.begin());
 }
 
-// `n` segments of one length: either the last, or others. Returns how many the pool had enough for.
-size_t Segmenter::Make(Packet* const* heads, size_t n, Stock& stock) {
+// Segments of one length: either the last, or others. One loop for the headers and one for the payload: each has few
+// values that change, and keeps them in registers. Returns how many the pool had enough for.
+size_t Segmenter::Make(absl::Span<Packet* const> heads, Stock& stock) {
   const bool last = left_ == 1;
   const uint32_t payload = last ? payload_left_ : size_;
   if (payload != size_) headers_->SetPayload(payload);
-  WriteHeads(heads, n, payload, last);
-  const size_t made = headers_->reads_payload() ? AttachPayloads<true>(heads, n, payload, stock)
-                                                : AttachPayloads<false>(heads, n, payload, stock);
+  const uint32_t length = headers_->length();
+  const Packet::Likeness likeness(*big_.get(), options_.pool->options().headroom, length, length + payload);
+  headers_->Write(heads, likeness, payload, last);
+  const size_t made = headers_->reads_payload() ? AttachPayloads<true>(heads, payload, stock)
+                                                : AttachPayloads<false>(heads, payload, stock);
   payload_left_ -= static_cast<uint32_t>(made) * payload;
   left_ -= static_cast<uint32_t>(made);
   return made;
@@ -189,10 +191,10 @@ size_t Segmenter::MakeAll(Stock& stock) {
   constexpr size_t kFew = 8;
   const size_t most = headers_->reads_payload() ? kFew : Burst::kCapacity;
   size_t made = 0;
-  while (made < stock.head_count()) {
-    const size_t before_last = std::min({most, stock.head_count() - made, size_t{left_} - 1});
+  while (made < stock.heads().size()) {
+    const size_t before_last = std::min({most, stock.heads().size() - made, size_t{left_} - 1});
     const size_t run = std::max(before_last, size_t{1});
-    const size_t ready = Make(stock.heads() + made, run, stock);
+    const size_t ready = Make(stock.heads().subspan(made, run), stock);
     made += ready;
     if (ready < run) [[unlikely]]
       break;
@@ -205,17 +207,17 @@ size_t Segmenter::Next(Burst& out) {
   const size_t wanted = std::min<size_t>(out.room(), left_);
   Stock stock(options_, out, wanted);
   const size_t made = MakeAll(stock);
-  big_.Commit();
+  if (stock.taken() > 0) big_.Commit(stock.taken());
   if (made < wanted) [[unlikely]]
-    GiveUp(out, stock, made);
+    GiveUp(out, stock.heads().subspan(made));
   if (done()) big_.Reset();
   return made;
 }
 
 // The pool is dry: heads that were not finished are no segments, and none will follow.
-void Segmenter::GiveUp(Burst& out, const Stock& stock, size_t made) {
-  PacketPool::Put(stock.heads() + made, stock.head_count() - made);
-  out.DropBack(static_cast<size_t>(out.end() - stock.heads()) - made);
+void Segmenter::GiveUp(Burst& out, absl::Span<Packet* const> unfinished) {
+  PacketPool::Put(unfinished.data(), unfinished.size());
+  out.DropBack(static_cast<size_t>(out.end() - unfinished.data()));
   lost_ = std::exchange(left_, 0);
 }
 

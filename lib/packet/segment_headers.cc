@@ -79,6 +79,7 @@ std::optional<DropReason> Segmenter::Headers::Read(const Packet& packet, bool fi
     return DropReason::kUnsupportedOffload;
   }
   ipv4s_ = 0;
+  offset_ = 0;
   ReadL3(layers_.outer);
   if (tunnel) ReadL3(layers_.inner);
   ReadL4(packet.offload.l4_checksum, finish_checksums);
@@ -123,7 +124,6 @@ void Segmenter::Headers::ReadL4(bool checksum_asked, bool finish_checksums) {
   reads_payload_ = finishes_l4();
   flags_ = last_flags_ = 0;
   urges_ = false;
-  offset_ = 0;
   if (tcp_) ReadTcp();
 }
 
@@ -157,6 +157,13 @@ std::optional<DropReason> Segmenter::Headers::ReadCover() {
   }
   if (cover_ != 0 && l4_checksum_ == L4Checksum::kNone) reads_payload_ = true;
   return std::nullopt;
+}
+
+// A bit of a packet's address for each doubling of places; they are as far apart as the metadata of neighbours.
+void Segmenter::Headers::Spread(size_t room) {
+  constexpr size_t kPlaces = 8;
+  const size_t places = std::min((room - room_needed()) / sizeof(Packet) + 1, kPlaces);
+  spread_ = (std::bit_floor(places) - 1) * sizeof(Packet);
 }
 
 void Segmenter::Headers::SetPayload(uint32_t payload) {
@@ -228,13 +235,6 @@ uint64_t Segmenter::Headers::CountedSum(const uint8_t* to) const {
   const auto& tcp = *HeaderAt<TcpHeader>(to, l4_);
   const uint64_t sum = uint64_t{tcp.sequence.get()} + tcp.flags;
   return urges_ ? sum + tcp.urgent.get() : sum;
-}
-
-// The pointer counts from the segment's own sequence (RFC 9293, 3.1). Once passed it says nothing more.
-void Segmenter::Headers::WriteUrgent(TcpHeader& header, uint32_t offset) const {
-  const bool ahead = offset == 0 || urgent_ > offset;
-  header.urgent = ahead ? static_cast<uint16_t>(urgent_ - offset) : uint16_t{0};
-  if (!ahead) header.flags &= static_cast<uint8_t>(~TcpHeader::kUrg);
 }
 
 // In host order.

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <optional>
 
+#include "absl/types/span.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
@@ -28,7 +29,7 @@ namespace sluice {
 
 class Segmenter::Headers {
  public:
-  // Copies go block by block, each a few moves of fixed size: a buffer needs room for one.
+  // Copies go block by block, each a few moves of fixed size.
   static constexpr size_t kBlock = 64;
   static constexpr size_t kMost = 512;
 
@@ -39,6 +40,9 @@ class Segmenter::Headers {
   const Layers& layers() const { return layers_; }
   uint32_t length() const { return length_; }
   size_t room_needed() const { return std::max<size_t>(length_, kBlock); }
+  // Of `room` in a buffer: buffers stand a power of two apart, and headers in the same place of each would share few sets
+  // of the first cache. Those of neighbours are put apart.
+  void Spread(size_t room);
   // L4 payload that the packet has.
   uint32_t payload() const { return payload_; }
   L4Type l4_type() const { return tcp_ ? L4Type::kTcp : L4Type::kUdp; }
@@ -53,8 +57,9 @@ class Segmenter::Headers {
   // Makes the template that of segments with `payload` bytes.
   void SetPayload(uint32_t payload);
 
-  // Writes the headers of segments in turn.
-  class Writer;
+  // Writes the headers of the next segments, which carry `payload` bytes each. The heads may be as PacketPool::GetRaw gave
+  // them; `last` for a single one, the last of all.
+  void Write(absl::Span<Packet* const> heads, const Packet::Likeness& likeness, uint32_t payload, bool last);
 
   // Writes into what Write wrote at `to`, with the template as it was, what depends on the payload; `sum` is that of
   // the payload.
@@ -94,15 +99,30 @@ class Segmenter::Headers {
   void SetL4Checksum(uint32_t payload);
   void SetCover(uint32_t payload);
 
-  // The last block overlaps the one before.
-  void CopyTemplate(uint8_t* to) const {
-    std::memcpy(to, bytes_.data(), kBlock);
-    if (length_ <= kBlock) return;
-    const size_t last = length_ - kBlock;
-    for (size_t at = kBlock; at < last; at += kBlock) std::memcpy(to + at, &bytes_[at], kBlock);
-    std::memcpy(to + last, &bytes_[last], kBlock);
-  }
-  void WriteUrgent(TcpHeader& header, uint32_t offset) const;
+  // The last block overlaps the one before, or is the first again. The first and the last stay in registers.
+  class Copier {
+   public:
+    explicit Copier(const Headers& headers)
+        : bytes_(headers.bytes_.data()), last_(headers.room_needed() - kBlock) {
+      std::memcpy(&first_block_, bytes_, kBlock);
+      std::memcpy(&last_block_, bytes_ + last_, kBlock);
+    }
+    void To(uint8_t* to) const {
+      std::memcpy(to, &first_block_, kBlock);
+      for (size_t at = kBlock; at < last_; at += kBlock) std::memcpy(to + at, bytes_ + at, kBlock);
+      std::memcpy(to + last_, &last_block_, kBlock);
+    }
+
+   private:
+    using Block = uint64_t __attribute__((vector_size(kBlock)));
+    const uint8_t* const bytes_;
+    const size_t last_;
+    Block first_block_;
+    Block last_block_;
+  };
+  template <size_t ipv4s, bool tcp>
+  void WriteAll(absl::Span<Packet* const> heads, const Packet::Likeness& likeness, uint32_t payload);
+  void WriteUrgent(absl::Span<Packet* const> heads, uint32_t offset, uint32_t payload) const;
   uint64_t CountedSum(const uint8_t* to) const;
 
   alignas(kCacheLine) std::array<uint8_t, kMost> bytes_;
@@ -115,8 +135,8 @@ class Segmenter::Headers {
   uint8_t last_flags_ = 0;  // ... and what the last has beside
   bool urges_ = false;      // the big packet's urgent pointer counts
   uint16_t urgent_ = 0;     // of the big packet, as the next
-  uint32_t sequence_ = 0;
-  uint32_t offset_ = 0;  // payload of the segments so far
+  uint32_t sequence_ = 0;   // of the next segment
+  uint32_t offset_ = 0;     // payload of the segments so far
 
   L4Checksum l4_checksum_ = L4Checksum::kFinish;
   bool reads_payload_ = false;
@@ -128,72 +148,7 @@ class Segmenter::Headers {
   uint32_t cover_sum_ = 0;  // of what it covers, without payload that nothing inside has summed
   uint32_t payload_ = 0;
   Layers layers_;
-};
-
-// Has what counts up to itself, so that a loop keeps it in registers: what is written could be anything's bytes, the
-// counters' in Headers too. These go on from where the writer ends.
-class Segmenter::Headers::Writer {
- public:
-  // For segments that carry `payload` bytes each.
-  Writer(Headers& headers, uint32_t payload, bool last)
-      : headers_(headers),
-        ipv4s_(headers.ipv4s_),
-        outer_(headers.ipv4_[0]),
-        inner_(headers.ipv4_[1]),
-        tcp_(headers.tcp_),
-        urges_(headers.urges_),
-        flags_(static_cast<uint8_t>(headers.flags_ | (last ? headers.last_flags_ : 0))),
-        l4_(headers.l4_),
-        payload_(payload),
-        offset_(headers.offset_),
-        sequence_(headers.sequence_ + offset_) {}
-  ~Writer() {
-    headers_.ipv4_ = {outer_, inner_};
-    headers_.flags_ = flags_;
-    headers_.offset_ = offset_;
-  }
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
-
-  // The next one's.
-  void Write(uint8_t* to) {
-    headers_.CopyTemplate(to);
-    if (ipv4s_ > 0) WriteId(to, outer_);
-    if (ipv4s_ > 1) WriteId(to, inner_);
-    if (tcp_) WriteTcp(to);
-    offset_ += payload_;
-  }
-
- private:
-  // As FoldSum (checksum.h), of half as many bits.
-  static uint16_t FoldHalf(uint32_t sum) { return static_cast<uint16_t>((sum + std::rotl(sum, 16)) >> 16); }
-  static void WriteId(uint8_t* to, Ipv4& ip) {
-    auto* const header = HeaderAt<Ipv4Header>(to, ip.at);
-    header->id = ip.id;
-    header->checksum = static_cast<uint16_t>(~FoldHalf(ip.sum + ip.id));
-    ++ip.id;
-  }
-  void WriteTcp(uint8_t* to) {
-    auto* const header = HeaderAt<TcpHeader>(to, l4_);
-    header->sequence = sequence_;
-    header->flags = flags_;
-    if (urges_) [[unlikely]]
-      headers_.WriteUrgent(*header, offset_);
-    sequence_ += payload_;
-    flags_ &= static_cast<uint8_t>(~TcpHeader::kCwr);
-  }
-
-  Headers& headers_;
-  const size_t ipv4s_;
-  Ipv4 outer_;
-  Ipv4 inner_;
-  const bool tcp_;
-  const bool urges_;
-  uint8_t flags_;
-  const uint32_t l4_;
-  const uint32_t payload_;
-  uint32_t offset_;
-  uint32_t sequence_;
+  size_t spread_ = 0;  // which bits of a packet's address move its headers on
 };
 
 }  // namespace sluice

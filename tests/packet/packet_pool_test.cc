@@ -138,6 +138,34 @@ TEST_CASE("fragments of several pools go home with their head") {
   for (const PacketPtr& packet : Drain(*one)) CHECK(packet->contiguous());
 }
 
+TEST_CASE("of frames in pieces the heads are got again first, as the heads that they were") {
+  auto pool = SmallPool();
+  Burst frames;
+  for (size_t i = 0; i < 3; ++i) {
+    frames.Push(pool->GetOne());
+    for (int piece = 0; piece < 2; ++piece) frames[i].Append(pool->GetOne());
+  }
+  const std::vector<Packet*> heads(frames.begin(), frames.end());
+  frames.Clear();
+  std::vector<Packet*> raw(heads.size());
+  REQUIRE(pool->GetRaw(raw.data(), raw.size()) == raw.size());
+  CHECK(raw == heads);
+  pool->PutRaw(raw.data(), raw.size());
+}
+
+TEST_CASE("more chains than a group are put at once, and all their pieces are home") {
+  auto pool = SmallPool({.packets = 400, .buffer_size = 256});
+  std::vector<Packet*> chains;
+  for (int i = 0; i < 150; ++i) {
+    PacketPtr head = pool->GetOne();
+    head->Append(pool->GetOne());
+    chains.push_back(head.release());
+  }
+  PacketPool::Put(chains.data(), chains.size());
+  CHECK(pool->available() == 400);
+  CHECK(Indices(*pool, Drain(*pool)).size() == 400);
+}
+
 TEST_CASE("more than a burst is put at once") {
   auto pool = SmallPool({.packets = 300});
   std::vector<Packet*> raw;

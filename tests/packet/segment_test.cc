@@ -2,6 +2,7 @@
 #include "sluice/packet/segment.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -330,6 +331,19 @@ TEST_CASE("segments keep what is known of the packet, but not that it was to be 
 
 // Memory.
 // ---------------------------------------------------------------------------------------------------------
+
+TEST_CASE(
+    "headers of segments are put apart where a buffer has room for it, and lie behind the headroom anyway") {
+  const bool roomy = GENERATE(true, false);
+  Bench bench({}, {.packets = 256, .buffer_size = roomy ? 2048u : 256u, .headroom = 128});
+  std::set<size_t> places;
+  for (const PacketPtr& segment : bench.Cut(bench.Big(TcpFrame({.payload_size = 3200}), 100, 128))) {
+    places.insert(segment->headroom());
+    CHECK(segment->tailroom() == segment->buffer_size() - segment->headroom() - segment->head_length());
+  }
+  CHECK(*places.begin() >= 128);
+  CHECK((places.size() > 1) == roomy);
+}
 
 TEST_CASE("payload stays where it is") {
   Bench bench;

@@ -248,11 +248,13 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // that starts `headroom` into the buffer, and of which nothing is known. One store, where there is one of
   // 32 bytes.
   void Restart(size_t headroom, uint32_t bytes) {
-    using Half = uint64_t __attribute__((vector_size(kCacheLine / 2)));
-    const Half start{headroom, 0, bytes * uint64_t{0x1'0000'0001}};
-    const Half fresh = Half{reinterpret_cast<uintptr_t>(buffer_)} + start;
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine / 2, &fresh, sizeof(fresh));
+    WriteHalf(Half{reinterpret_cast<uintptr_t>(buffer_)} +
+              Half{headroom, 0, bytes * uint64_t{0x1'0000'0001}});
   }
+
+  // The same for packets that carry copies of another's headers, in a loop: what all of them have in common.
+  class Likeness;
+  void Restart(const Likeness& likeness, size_t further);
 
   // What line 0 knows of the frame, beside its bytes, in two words: packets that agree in them agree in ports,
   // verdicts, VLAN tag and request, and in what else was set.
@@ -282,16 +284,6 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   }
   void Arrive(PortId port, QueueId queue) { Arrive(Arrival(port, queue)); }
 
-  // Makes known of this packet what is known of `from`, its layers and its offload request among it, but not
-  // that it was coalesced. For a packet whose headers are a copy of the other's; it may be as PacketPool::GetRaw gave
-  // it, if start and length are set beside.
-  void CopyKnowledge(const Packet& from) {
-    SetKnown(from.known());
-    rss_hash = from.rss_hash;
-    details_.known = from.details_.known;
-    coalesced_ = false;
-  }
-
   // Metadata of line 1. What was not set reads as zero, and costs no access to the line.
   // --------------------------------
   Layers& layers() { return details_.known.layers; }  // meaningful after Parse (parse.h)
@@ -315,6 +307,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.coalesced_size = size;
     coalesced_ = true;
   }
+  void forget_coalesced() { coalesced_ = false; }
 
   PacketPool* pool() const { return reinterpret_cast<PacketPool*>(home_ & ~kEncumbrances); }
   // Who is charged for the buffer.
@@ -335,11 +328,13 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     kCharged = 4,    // an owner pays for the buffer
     kFree = 8,       // it is home already; set in debug builds only, as is the next
     kPoisoned = 16,  // and its buffer is filled with a pattern
-    kEncumbrances = 31,
+    kShares = 32,    // beside kBorrows: the lender is a SharedPacket, the cookie its packet
+    kEncumbrances = 63,
   };
 
-  // Where members of line 0 are: ingress_port, length_, vlan_tci. The last two are loaded at once (first_words), also
-  // behind a Restart that is two stores.
+  // Where members of line 0 are: home_ with next_ behind it, ingress_port, length_, vlan_tci. The last two are loaded at
+  // once (first_words), also behind a Restart that is two stores.
+  static constexpr size_t kHome = 8;
   static constexpr size_t kArrival = kCacheLine - 24;
   static constexpr size_t kLengths = kCacheLine - 16;
   static constexpr size_t kRequest = kCacheLine - 8;
@@ -353,23 +348,36 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.cookie = cookie;
     home_ |= kBorrows;
   }
-  void SetKnown(const std::array<uint64_t, 2>& words) {
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kArrival, &words[0], sizeof(words[0]));
-    std::memcpy(reinterpret_cast<uint8_t*>(this) + kRequest, &words[1], sizeof(words[1]));
+  // A share of `lending`'s bytes, of which nothing is known.
+  void Share(const Packet* lending, const uint8_t* data, uint32_t bytes, uint32_t length) {
+    WriteHalf(Half{reinterpret_cast<uintptr_t>(data), 0, length + (uint64_t{bytes} << 32)});
+    details_.cookie = reinterpret_cast<uintptr_t>(lending);
+    home_ |= kBorrows | kShares;
   }
-  void ForgetKnown() { SetKnown({}); }
   void CopyLoan();
   void EndLoan();
-  // Of a packet that borrows: whose bytes, if they are another packet's.
+  // Whose bytes it borrows, if they are another packet's.
   Packet* lending_packet() const {
-    return details_.lender == nullptr ? reinterpret_cast<Packet*>(details_.cookie) : nullptr;
+    return (home_ & kShares) != 0 ? reinterpret_cast<Packet*>(details_.cookie) : nullptr;
   }
-  bool borrows_of(const Packet* packet) const {
-    return details_.lender == nullptr && details_.cookie == reinterpret_cast<uint64_t>(packet);
+  // Forgets what hangs behind it and what was to be settled, which the caller has done, and returns the first: `home` is
+  // the pool. One store.
+  Packet* Release(uintptr_t home) {
+    using Pair = uint64_t __attribute__((vector_size(16)));
+    static_assert(sizeof(Pair) == sizeof(home_) + sizeof(next_));
+    Packet* const rest = next_;
+    const Pair alone{home, 0};
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kHome, &alone, sizeof(alone));
+    return rest;
+  }
+  // The second half of line 0, in one store where there is one of 32 bytes.
+  using Half = uint64_t __attribute__((vector_size(kCacheLine / 2)));
+  void WriteHalf(const Half& half) {
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + kCacheLine / 2, &half, sizeof(half));
   }
 
   // Line 1. A fresh packet has the last holder's leavings here: line 0 says what is meaningful.
-  struct Known {  // what CopyKnowledge copies: half a line
+  struct Known {  // what a Likeness copies: half a line
     Layers layers;
     uint32_t mark;
     Nanoseconds timestamp;
@@ -379,7 +387,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     uint16_t coalesced_segments;
     uint16_t coalesced_size;
     OwnerId owner;
-    Lender* lender;  // null: `cookie` is the packet that lends, a SharedPacket
+    Lender* lender;
     uint64_t cookie;
   };
   static constexpr size_t kCompanions = sizeof(Details) / sizeof(uint32_t);
@@ -397,6 +405,31 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
 };
 
 static_assert(sizeof(Packet) == 2 * kCacheLine, "metadata is two cache lines");
+
+// Of a packet: all that is known of it, its layers and its offload request among it, and where a frame starts and how
+// long it is. For packets that may be as PacketPool::GetRaw gave them; three wide stores each.
+class Packet::Likeness {
+ public:
+  // Of frames that start `headroom` into the buffer and have `length` bytes, `head_length` of them there.
+  Likeness(const Packet& of, size_t headroom, uint32_t head_length, uint32_t length)
+      : half_{headroom, of.known()[0], length + (uint64_t{head_length} << 32), of.known()[1]},
+        rss_hash_(of.rss_hash) {
+    std::memcpy(&known_, &of.details_.known, sizeof(known_));
+  }
+
+ private:
+  friend class Packet;
+  Half half_;
+  Half known_;
+  uint32_t rss_hash_;
+};
+
+// The frame starts `further` bytes from where it does by the likeness.
+inline void Packet::Restart(const Likeness& likeness, size_t further) {
+  WriteHalf(Half{reinterpret_cast<uintptr_t>(buffer_) + further} + likeness.half_);
+  std::memcpy(reinterpret_cast<uint8_t*>(&details_.known), &likeness.known_, sizeof(likeness.known_));
+  rss_hash = likeness.rss_hash_;
+}
 
 }  // namespace sluice
 

@@ -126,11 +126,10 @@ class SLUICE_EXPORT Segmenter {
 
   void Take(PacketPtr packet);
   size_t MakeAll(Stock& stock);
-  size_t Make(Packet* const* heads, size_t n, Stock& stock);
-  void WriteHeads(Packet* const* heads, size_t n, uint32_t payload, bool last);
+  size_t Make(absl::Span<Packet* const> heads, Stock& stock);
   template <bool reads>
-  size_t AttachPayloads(Packet* const* heads, size_t n, uint32_t payload, Stock& stock);
-  void GiveUp(Burst& out, const Stock& stock, size_t made);
+  size_t AttachPayloads(absl::Span<Packet* const> heads, uint32_t payload, Stock& stock);
+  void GiveUp(Burst& out, absl::Span<Packet* const> unfinished);
 
   const SegmentOptions options_;
   const std::unique_ptr<Headers> headers_;

@@ -32,11 +32,9 @@ class SLUICE_EXPORT SharedPacket {
     packet_->holders().store(1, std::memory_order_relaxed);
   }
   ~SharedPacket() { Reset(); }
-  SharedPacket(SharedPacket&& other) noexcept
-      : packet_(std::exchange(other.packet_, nullptr)), uncounted_(std::exchange(other.uncounted_, 0)) {}
+  SharedPacket(SharedPacket&& other) noexcept : packet_(std::exchange(other.packet_, nullptr)) {}
   SharedPacket& operator=(SharedPacket&& other) noexcept {
     std::swap(packet_, other.packet_);
-    std::swap(uncounted_, other.uncounted_);
     return *this;
   }
 
@@ -45,25 +43,20 @@ class SLUICE_EXPORT SharedPacket {
 
   // Makes of `borrower`, which may be as PacketPool::GetRaw gave it, a piece of the `bytes` at `data`, which lie in
   // this packet or in one of its fragments. `length` is the piece's length(): more, if others will be linked to it.
-  void Lend(const uint8_t* data, uint32_t bytes, uint32_t length, Packet& borrower) {
-    borrower.Borrow(const_cast<uint8_t*>(data), bytes, nullptr, reinterpret_cast<uint64_t>(packet_));
-    borrower.length_ = length;
-    borrower.ForgetKnown();
-    ++uncounted_;
+  void Lend(const uint8_t* data, uint32_t bytes, uint32_t length, Packet& borrower) const {
+    borrower.Share(packet_, data, bytes, length);
   }
 
-  // Counts what was lent. Call it before a borrower is freed or handed to anybody.
-  void Commit() {
+  // Counts `borrowers`, all that were lent to since the last time. Call it before one of them is freed or handed to
+  // anybody.
+  void Commit(uint32_t borrowers) {
     // Relaxed: who is handed a borrower gets it through something that orders memory, and so finds it counted.
-    if (uncounted_ > 0) packet_->holders().fetch_add(uncounted_, std::memory_order_relaxed);
-    uncounted_ = 0;
+    packet_->holders().fetch_add(borrowers, std::memory_order_relaxed);
   }
 
-  // Commits, and holds it no longer.
+  // Holds it no longer.
   void Reset() {
-    if (packet_ == nullptr) return;
-    Commit();
-    Return(std::exchange(packet_, nullptr), 1);
+    if (packet_ != nullptr) Return(std::exchange(packet_, nullptr), 1);
   }
 
  private:
@@ -74,7 +67,6 @@ class SLUICE_EXPORT SharedPacket {
   static void Return(Packet* packet, uint32_t holds);
 
   Packet* packet_ = nullptr;
-  uint32_t uncounted_ = 0;
 };
 
 }  // namespace sluice

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A TCP frame of 63,712 bytes, in a chain of buffers of 2 KiB, cut into 44 of 1,448 with timestamps; per frame that comes
-// out. Both sides make the chain, refer to its payload, and free everything.
+// A TCP frame of 63,712 bytes, in a chain of buffers, cut into 44 of 1,448 with timestamps; per frame that comes out. Both
+// sides make the chain, refer to its payload, and free everything. The peer's buffers hold 2,048 bytes each, ours 1,920.
 
 #include <cstring>
 #include <memory>
@@ -85,7 +85,7 @@ class Cutter {
   // Returns how many segments; 0 when it failed.
   size_t Cut() {
     PacketPtr big = Make();
-    if (segmenter_.Begin(big)) return 0;
+    if (big == nullptr || segmenter_.Begin(big)) return 0;
     Burst burst;
     const size_t made = segmenter_.Next(burst);
     MustBeInMemory(&burst);
@@ -93,19 +93,22 @@ class Cutter {
   }
 
  private:
-  // Whatever the buffers hold is the payload.
+  // Whatever the buffers hold is the payload. Null when the pool is dry.
   PacketPtr Make() {
     Burst pieces;
-    const size_t total = headers_.size() + kPayload;
-    const size_t room = pool_->options().buffer_size - pool_->options().headroom;
-    pool_->Get(pieces, (total + room - 1) / room);
-    PacketPtr big;
-    for (size_t i = pieces.size(); i-- > 0;) {
-      PacketPtr piece(pieces.end()[-1]);
-      pieces.DropBack(1);
-      piece->SetLength(static_cast<uint32_t>(std::min(room, total - i * room)));
-      if (big != nullptr) piece->Append(std::move(big));
-      big = std::move(piece);
+    const uint32_t room = pool_->options().buffer_size - pool_->options().headroom;
+    uint32_t left = static_cast<uint32_t>(headers_.size()) + kPayload;
+    const size_t count = (left + room - 1) / room;
+    if (pool_->Get(pieces, count) < count) return nullptr;
+    PacketPtr big = pieces.PopFront();
+    big->SetLength(room);
+    left -= room;
+    big->CountLinked(left);
+    for (Packet* last = big.get(); left > 0; last = last->next()) {
+      PacketPtr next = pieces.PopFront();
+      next->SetLength(std::min(room, left));
+      left -= next->length();
+      last->Link(std::move(next));
     }
     std::memcpy(big->data(), headers_.data(), headers_.size());
     big->layers() = layers_;

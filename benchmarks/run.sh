@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the benchmarks for this processor, and runs ours against the peers'. A row for each work; see paired.h.
 #
-#   sh benchmarks/run.sh [--filter REGEX] [--rounds N] [--json] [--strict] [--list]
+#   sh benchmarks/run.sh [--filter REGEX] [--rounds N] [--level NAME] [--json] [--strict] [--list]
 #
 # As root it also lends huge pages to both sides for the time of the run, and opens network namespaces of its own; otherwise
 # rows that need those say so.

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "packet/simd_internal.h"
+#include "sluice/packet/simd.h"
+
+#include <algorithm>
+#include <atomic>
 
 namespace sluice {
+namespace {
 
-SimdLevel BestSimdLevel() {
+constinit std::atomic<SimdLevel> limit{SimdLevel::kIceLake};
+
+SimdLevel LevelOfProcessor() {
 #if defined(__x86_64__)
   const auto has = [](auto... features) { return (features && ...); };
   __builtin_cpu_init();  // for callers that run before the constructors of libgcc
@@ -25,5 +31,12 @@ SimdLevel BestSimdLevel() {
   return SimdLevel::kScalar;
 #endif
 }
+
+}  // namespace
+
+// Relaxed: the limit says nothing of other memory.
+SimdLevel BestSimdLevel() { return std::min(LevelOfProcessor(), limit.load(std::memory_order_relaxed)); }
+
+void LimitSimdLevel(SimdLevel level) { limit.store(level, std::memory_order_relaxed); }
 
 }  // namespace sluice

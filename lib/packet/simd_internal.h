@@ -17,16 +17,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sluice {
+#include "sluice/packet/simd.h"
 
-// Each includes those before it.
-enum class SimdLevel : uint8_t {
-  kScalar,   // what every x86-64 has
-  kAvx2,     // with PCLMULQDQ, BMI1 and BMI2: since 2013
-  kAvx512,   // F, BW, DQ, VL: since 2017
-  kIceLake,  // with VNNI, VBMI, GFNI and VPCLMULQDQ: since 2019 (Intel), 2022 (AMD)
-};
-inline constexpr size_t kSimdLevels = 4;
+namespace sluice {
 
 #define SLUICE_TARGET_AVX2 [[gnu::target("avx2,pclmul,bmi,bmi2")]]
 #define SLUICE_TARGET_AVX512 [[gnu::target("avx2,pclmul,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl")]]
@@ -34,9 +27,6 @@ inline constexpr size_t kSimdLevels = 4;
   [[gnu::target(                                                                                        \
       "avx2,pclmul,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2,gfni," \
       "vpclmulqdq")]]
-
-// The highest that this processor has, and its kernel keeps the registers of.
-SimdLevel BestSimdLevel();
 
 template <typename Signature>
 class Dispatch;

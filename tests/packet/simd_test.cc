@@ -36,5 +36,20 @@ TEST_CASE("this processor's level is the same whenever it is asked, and has all 
   CHECK(SimdLevelsHere().back() == BestSimdLevel());
 }
 
+TEST_CASE("a limit keeps calls below it, but those that have chosen") {
+  Dispatch<int(int)> before({.scalar = &Scalar, .avx2 = &Avx2, .icelake = &IceLake});
+  const int best = before(7);
+  LimitSimdLevel(SimdLevel::kScalar);
+  Dispatch<int(int)> after({.scalar = &Scalar, .avx2 = &Avx2, .icelake = &IceLake});
+  const SimdLevel limited = BestSimdLevel();
+  const int below = after(7);
+  const int same = before(7);
+  LimitSimdLevel(SimdLevel::kIceLake);
+
+  CHECK(limited == SimdLevel::kScalar);
+  CHECK(below == Scalar(7));
+  CHECK(same == best);
+}
+
 }  // namespace
 }  // namespace sluice

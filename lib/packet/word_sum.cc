@@ -68,11 +68,17 @@ SLUICE_TARGET_ICELAKE inline __m512i Accumulate(__m512i sum, __m512i words) {
   return _mm512_dpwssd_epi32(sum, _mm512_xor_si512(words, _mm512_set1_epi16(-0x8000)), _mm512_set1_epi16(1));
 }
 
-// Of what `a` has added up, `vectors` so far, and `n` bytes, together at most kRun. The last vector is filled up with
-// zeros, which are words like others.
+// Of what lies `from` bytes on, as far as there are `n`; zeros behind, which are words like others.
+SLUICE_TARGET_ICELAKE inline __m512i LoadUpTo(const uint8_t* bytes, size_t from, size_t n) {
+  const size_t left = n > from ? n - from : 0;
+  return _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, static_cast<unsigned>(left)), bytes + from);
+}
+
+// Of what `a` has added up, `vectors` so far, and `n` bytes, together at most kRun. The last four vectors are filled up
+// with zeros: as many for any length, for how many there are no processor foresees when pieces are cut anywhere.
 SLUICE_TARGET_ICELAKE inline uint64_t SumRunIceLake(const uint8_t* bytes, size_t n,
                                                     __m512i a = _mm512_setzero_si512(), size_t vectors = 0) {
-  vectors += (n + 63) / 64;
+  vectors += (n / 256 + 1) * 4;
   __m512i b = _mm512_setzero_si512(), c = b, d = b;
   for (; n >= 256; n -= 256, bytes += 256) {
     a = Accumulate(a, _mm512_loadu_si512(bytes));
@@ -80,8 +86,10 @@ SLUICE_TARGET_ICELAKE inline uint64_t SumRunIceLake(const uint8_t* bytes, size_t
     c = Accumulate(c, _mm512_loadu_si512(bytes + 128));
     d = Accumulate(d, _mm512_loadu_si512(bytes + 192));
   }
-  for (; n >= 64; n -= 64, bytes += 64) a = Accumulate(a, _mm512_loadu_si512(bytes));
-  if (n != 0) b = Accumulate(b, _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, static_cast<unsigned>(n)), bytes));
+  a = Accumulate(a, LoadUpTo(bytes, 0, n));
+  b = Accumulate(b, LoadUpTo(bytes, 64, n));
+  c = Accumulate(c, LoadUpTo(bytes, 128, n));
+  d = Accumulate(d, LoadUpTo(bytes, 192, n));
   const __m512i sums = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
   // Masked, for g++ 12 warns of the plain form's unset operand.
   const __m256i low = _mm512_maskz_extracti64x4_epi64(0xff, sums, 0);

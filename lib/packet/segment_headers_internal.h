@@ -40,8 +40,7 @@ class Segmenter::Headers {
   const Layers& layers() const { return layers_; }
   uint32_t length() const { return length_; }
   size_t room_needed() const { return std::max<size_t>(length_, kBlock); }
-  // Of `room` in a buffer: buffers stand a power of two apart, and headers in the same place of each would share few sets
-  // of the first cache. Those of neighbours are put apart.
+  // Puts the headers of different packets in different places of the `room` that a buffer has (segment.h says why).
   void Spread(size_t room);
   // L4 payload that the packet has.
   uint32_t payload() const { return payload_; }

@@ -26,7 +26,8 @@
 //                 checksum makes the sum of what it covers known, so no payload is read for it
 //   L4 checksum   finished, or left to the next device with the pseudo-header's sum in place; a UDP checksum of zero
 //                 for which none is asked stays zero
-// The rest is copied, VLAN tags and tunnel options among it.
+// The rest is copied, VLAN tags and tunnel options among it. A copy lies behind the pool's headroom, or further on: buffers
+// stand a power of two apart, and headers in the same place of each would share few sets of the first cache.
 //
 // Refused, with the packet left as it was: kUnsupportedOffload for neither TCP nor UDP, an IP fragment, an
 //   authentication header, a GRE sequence number, SYN or RST on more than one segment, no segment size, more than

@@ -64,8 +64,7 @@ inline bool FindTags(const Packet& packet, const Layers& layers, Tags& tags) {
 }
 
 inline bool AnnouncesTunnel(const uint8_t* udp) {
-  const uint16_t port = HeaderAt<UdpHeader>(udp, 0)->destination_port.get();
-  return port >= kVxlanPort && port <= kMplsUdpPort;
+  return MayBeTunnel(HeaderAt<UdpHeader>(udp, 0)->destination_port.get());
 }
 
 // The layers of a run in registers, which no store to a packet can change.

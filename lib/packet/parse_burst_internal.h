@@ -22,7 +22,6 @@ struct PacketRun {
 using ParseRun = Dispatch<void(const PacketRun&, Layers& expected)>;
 extern ParseRun parse_run;
 
-void ParseOneOf(const PacketRun& run, size_t i);
 void ParseOneByOne(const PacketRun& run, Layers& expected);
 
 // Parses from `first` on as many packets as have `layers`, and returns the first that may have others.

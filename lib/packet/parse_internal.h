@@ -11,6 +11,7 @@
 #include "sluice/packet/flow_key.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/packet.h"
+#include "sluice/packet/tunnel_headers.h"
 
 namespace sluice {
 
@@ -52,6 +53,9 @@ inline bool IsVlan(Ethertype type) {
   return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
 }
 
+// Whether a UDP port may be that of a tunnel: they are all in one range.
+inline bool MayBeTunnel(uint16_t port) { return port >= kVxlanPort && port <= kMplsUdpPort; }
+
 // What a header says comes next.
 struct Next {
   uint32_t at = 0;
@@ -77,7 +81,7 @@ ParseVerdict ParseAny(absl::Span<const uint8_t> head, uint32_t frame_length, Lay
 //   Ethernet, 0 to 2 tags ─ IPv4 | IPv6 ─ TCP | UDP
 //                                         └ UDP ─ VXLAN | Geneve without options ─ the first line once more
 //
-// False, and nothing filled, for all others. in.head <= in.end.
+// False for all others, which ParseAny then fills. in.head <= in.end.
 bool ParseUsual(const Extent& in, Layers& layers);
 
 // The flow of the headers at `at`; false, and an untouched `key`, when they are not IP.

@@ -42,7 +42,8 @@ void InterfaceLink::Service() {
 
 void InterfaceLink::Ask() {
   const absl::StatusOr<LinkFacts> facts = route_.LinkByIndex(index_);
-  if (!facts.ok()) return Leave();
+  if (absl::IsNotFound(facts.status())) return Leave();
+  if (!facts.ok()) return Set(LinkState::kDown, "the kernel does not tell of the interface");
   if (facts->up()) return Set(LinkState::kUp, "the interface is up");
   Set(LinkState::kDown, "the interface is down, or has no carrier");
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "packet/coalesce_table_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/base/status.h"
+#include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
 
 namespace sluice {
@@ -19,7 +21,8 @@ namespace {
 
 constexpr uint32_t kNoFlow = 0;  // a hash that no flow has
 constexpr uint16_t kMostSegments = 1024;
-constexpr size_t kAhead = 8;
+constexpr size_t kAhead = 16;
+constexpr size_t kFlushAhead = 6;
 constexpr uint32_t kVniOffset = 4;  // in VXLAN and Geneve headers; a byte that must be alike too follows it
 
 absl::Status Refuse(std::string what, std::string remedy) {
@@ -92,8 +95,7 @@ class Coalescer::Core {
   // Of packets that come next.
   struct Ahead {
     std::array<uint32_t, kAhead> hashes;
-    std::array<uint32_t, kAhead>
-        units;  // where each may join, at first; a unit of no flow where there is none
+    std::array<CoalesceUnit*, kAhead> units;  // where each may join; some unit of no flow where there is none
   };
 
   // Where in packets with these layers the flow stands.
@@ -101,6 +103,7 @@ class Coalescer::Core {
     Layers layers{};
     bool has_flow = false;
     bool ipv4 = false;
+    uint16_t reach = 0;  // bytes up to where all of it has been
     uint16_t addresses = 0;
     uint16_t ports = 0;
     uint16_t vni = 0;  // 0 without
@@ -108,12 +111,16 @@ class Coalescer::Core {
   };
 
   FlowPlaces PlacesOf(const Layers& layers) const;
-  uint32_t HashOf(const Packet& packet);
+  void Recognise(const Packet& packet);
+  uint32_t HashOf(const Packet& packet) const;
   void LookAhead(Packet* const* packets, size_t n, Ahead& ahead);
-  void AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
+  bool LookAgain(size_t from, size_t n, Ahead& ahead);
+  static void VerifyForeseen(Packet& packet, CoalesceUnit& unit);
+  bool JoinsForeseen(Packet& packet, CoalesceUnit& unit);
+  void AddOne(Packet& packet, Nanoseconds now, Burst& out);
   void Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
   void Release(uint32_t unit, CoalesceEnd end, Burst& out);
-  void ReleaseOldest(CoalesceEnd end, Burst& out);
+  size_t ReleaseOldest(Nanoseconds since, CoalesceEnd end, Burst& out);
 
   const CoalesceOptions options_;
   const Nanoseconds max_age_;
@@ -140,17 +147,23 @@ Coalescer::Core::FlowPlaces Coalescer::Core::PlacesOf(const Layers& layers) cons
   places.addresses = static_cast<uint16_t>(
       at->l3 + (places.ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source)));
   places.ports = at->l4;
+  places.reach =
+      static_cast<uint16_t>(at->l4 + sizeof(UdpHeader::source_port) + sizeof(UdpHeader::destination_port));
   if (layers.tunnel != TunnelType::kNone)
     places.vni = static_cast<uint16_t>(layers.outer.payload + kVniOffset);
   places.seeds = {seeds_[tcp], seeds_[2 + tcp]};
   return places;
 }
 
-// Not the device's hash: that may come and go, and changes with the RSS key, while a flow must find its unit.
-inline uint32_t Coalescer::Core::HashOf(const Packet& packet) {
+void Coalescer::Core::Recognise(const Packet& packet) {
   if (std::memcmp(&packet.layers(), &places_.layers, sizeof(Layers)) != 0) [[unlikely]]
     places_ = PlacesOf(packet.layers());
-  if (!places_.has_flow) return kNoFlow;
+}
+
+// Of a packet with layers like those of the last that was recognised; of any other some number. Not the device's hash: that may come and go, and changes with the RSS key,
+// while a flow must find its unit.
+inline uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
+  if (!places_.has_flow || packet.head_length() < places_.reach) return kNoFlow;
 
   const uint8_t* const data = packet.data();
   uint64_t apart = Load32(data + places_.ports);
@@ -164,13 +177,6 @@ inline uint32_t Coalescer::Core::HashOf(const Packet& packet) {
   return static_cast<uint32_t>(Mix(addresses ^ places_.seeds[0], apart ^ places_.seeds[1]) >> 32) | 1;
 }
 
-// Packets that come to their end at a flush were last touched long ago.
-void Coalescer::Core::ReleaseOldest(CoalesceEnd end, Burst& out) {
-  const uint32_t unit = table_.oldest();
-  table_.PrefetchAfter(unit);
-  Release(unit, end, out);
-}
-
 void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
   ends_.Add(end);
   out.PushRaw(table_[unit].Finish());
@@ -180,38 +186,64 @@ void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
 // Makes the packet the first of its flow, or lets it pass. Its flow has nothing here.
 void Coalescer::Core::Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
   const LayerOffsets& at = *SegmentLayer(packet.layers());
-  const CoalesceShape* const shape = shapes_.Find(packet, at);
+  const CoalesceShapes::Numbered* const shape = shapes_.Find(packet, at);
   if (shape == nullptr || !table_.spare().Start(packet, *shape, options_)) return out.PushRaw(&packet);
   if (table_.full()) Release(table_.oldest(), CoalesceEnd::kEvicted, out);
   table_.InsertSpare(hash, now);
 }
 
-// One that is not as foreseen.
-void Coalescer::Core::AddOne(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
+// What is foreseen is known to be right.
+inline void Coalescer::Core::VerifyForeseen(Packet& packet, CoalesceUnit& unit) {
+  if (packet.l4_checksum != ChecksumVerdict::kUnknown || packet.lengths() != unit.foreseen().lengths) return;
+  if (packet.borrows()) return;
+  packet.l4_checksum = VerifyL4Checksum(packet, LayerSet::kInnermost);
+}
+
+// Whether the packet, which is of the unit's flow, is as foreseen there, and so has joined.
+bool Coalescer::Core::JoinsForeseen(Packet& packet, CoalesceUnit& unit) {
+  VerifyForeseen(packet, unit);
+  Packet* const packets[] = {&packet};
+  CoalesceUnit* const units[] = {&unit};
+  return JoinForeseen({.packets = packets, .units = units, .size = 1, .shapes = shapes_}, 0) == 1;
+}
+
+// One that is not as foreseen, or of which nothing was foreseen for it was taken for something else.
+void Coalescer::Core::AddOne(Packet& packet, Nanoseconds now, Burst& out) {
+  Recognise(packet);
+  const uint32_t hash = HashOf(packet);
   if (hash == kNoFlow) return out.PushRaw(&packet);
   const uint32_t place = table_.Find(hash);
   if (place == CoalesceTable::kNone) return Begin(packet, hash, now, out);
 
   CoalesceUnit& unit = table_[place];
-  const CoalesceUnit::Verdict verdict = unit.JoinAny(packet, *SegmentLayer(packet.layers()));
-  if (!verdict.joins) {
-    Release(place, verdict.end, out);
-    return Begin(packet, hash, now, out);
+  if (!JoinsForeseen(packet, unit)) {
+    const CoalesceUnit::Verdict verdict = unit.JoinAny(packet, *SegmentLayer(packet.layers()));
+    if (!verdict.joins) {
+      Release(place, verdict.end, out);
+      return Begin(packet, hash, now, out);
+    }
   }
   joined_.Add();
   if (unit.complete()) Release(place, unit.end(), out);
 }
 
-// Where to look for the flow of each.
+// Where to look for the flow of each, if it is like the packet before: what is not, is not foreseen there.
 inline void Coalescer::Core::LookAhead(Packet* const* packets, size_t n, Ahead& ahead) {
   for (size_t i = 0; i < n; ++i) {
     ahead.hashes[i] = HashOf(*packets[i]);
-    table_.Prefetch(ahead.hashes[i]);
+    ahead.units[i] = &table_[table_.FindAny(ahead.hashes[i])];
+    ahead.units[i]->Prefetch();
+    __builtin_prefetch(packets[i]->data() + kCacheLine);
+    VerifyForeseen(*packets[i], *ahead.units[i]);
   }
-  for (size_t i = 0; i < n; ++i) {
-    ahead.units[i] = table_.FindAny(ahead.hashes[i]);
-    table_[ahead.units[i]].Prefetch();
-  }
+}
+
+// Whether the first has a unit that it did not have then; if so looks for those of the others, too.
+bool Coalescer::Core::LookAgain(size_t from, size_t n, Ahead& ahead) {
+  const uint32_t place = table_.Find(ahead.hashes[from]);
+  if (place == CoalesceTable::kNone || &table_[place] == ahead.units[from]) return false;
+  for (size_t i = from; i < n; ++i) ahead.units[i] = &table_[table_.FindAny(ahead.hashes[i])];
+  return true;
 }
 
 void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
@@ -225,19 +257,15 @@ void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
     LookAhead(packets, n, ahead);
 
     // 2. What is foreseen joins, in runs. What is not may push out what its flow holds, and itself.
-    const CoalesceRun run = {.packets = packets,
-                             .hashes = ahead.hashes.data(),
-                             .units = ahead.units.data(),
-                             .size = n,
-                             .table = table_};
+    const CoalesceRun run = {.packets = packets, .units = ahead.units.data(), .size = n, .shapes = shapes_};
     size_t i = 0;
     while (i < n && out.room() >= 2) {
       const size_t from = std::exchange(i, JoinForeseen(run, i));
       joined += i - from;
-      if (i != from && table_[ahead.units[i - 1]].full_up()) {
-        Release(ahead.units[i - 1], CoalesceEnd::kFull, out);
-      } else if (i != n) {
-        AddOne(*packets[i], ahead.hashes[i], now, out);
+      if (i != from && ahead.units[i - 1]->full_up()) {
+        Release(table_.IndexOf(*ahead.units[i - 1]), CoalesceEnd::kFull, out);
+      } else if (i != n && !LookAgain(i, n, ahead)) {
+        AddOne(*packets[i], now, out);
         ++i;
       }
     }
@@ -248,20 +276,28 @@ void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
   in.DropFront(added);
 }
 
-size_t Coalescer::Core::Flush(Nanoseconds now, Burst& out) {
+// Those that began at `since` or before. What a flush ends was last touched long ago, so it is got some time ahead.
+size_t Coalescer::Core::ReleaseOldest(Nanoseconds since, CoalesceEnd end, Burst& out) {
+  const auto due = [&] {
+    return table_.size() != 0 && out.room() != 0 && table_.SinceOf(table_.oldest()) <= since;
+  };
+  if (!due()) return 0;
+  uint32_t ahead = table_.oldest();
+  for (size_t i = 0; i < kFlushAhead; ++i) ahead = table_.PrefetchFinish(ahead);
   size_t released = 0;
-  while (table_.size() != 0 && out.room() != 0) {
-    if (table_.SinceOf(table_.oldest()) + max_age_ > now) break;
-    ReleaseOldest(CoalesceEnd::kAge, out);
-    ++released;
+  for (; due(); ++released) {
+    ahead = table_.PrefetchFinish(ahead);
+    Release(table_.oldest(), end, out);
   }
   return released;
 }
 
+size_t Coalescer::Core::Flush(Nanoseconds now, Burst& out) {
+  return now < max_age_ ? 0 : ReleaseOldest(now - max_age_, CoalesceEnd::kAge, out);
+}
+
 size_t Coalescer::Core::FlushAll(Burst& out) {
-  size_t released = 0;
-  for (; table_.size() != 0 && out.room() != 0; ++released) ReleaseOldest(CoalesceEnd::kAsked, out);
-  return released;
+  return ReleaseOldest(std::numeric_limits<Nanoseconds>::max(), CoalesceEnd::kAsked, out);
 }
 
 CoalesceStats Coalescer::Core::stats() const {

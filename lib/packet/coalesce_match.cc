@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
 #include "packet/coalesce_match_internal.h"
+#include "sluice/packet/headers.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -26,22 +29,52 @@ inline uint32_t Differing(const uint8_t* a, const uint8_t* b) {
   return differing;
 }
 
-// Units may have come since it was looked for them.
-template <typename Differ>
-[[gnu::always_inline]] inline size_t JoinRun(const CoalesceRun& run, size_t from, Differ differ) {
-  const auto [packets, hashes, units, size, table] = run;
-  for (size_t i = from; i < size; ++i) {
-    CoalesceUnit* unit = &table[units[i]];
-    if (!unit->JoinForeseen(*packets[i], differ)) [[unlikely]] {
-      const uint32_t found = table.Find(hashes[i]);
-      if (found == CoalesceTable::kNone || found == units[i]) return i;
-      units[i] = found;
-      unit = &table[found];
-      if (!unit->JoinForeseen(*packets[i], differ)) return i;
-    }
-    if (unit->full_up()) return i + 1;
+// Of units that have one shape, from that of run.units[from] on. What the shape says stays in registers.
+template <bool kTwoIds, typename Differ>
+[[gnu::always_inline]] inline size_t JoinAlike(const CoalesceRun& run, size_t from,
+                                               const CoalesceShape& shape, Differ differ) {
+  const uint32_t number = run.units[from]->foreseen().shape_number;
+  const auto [sequence_at, id_at, other_id_at] = shape.counters;
+  const size_t sum_at = shape.sum_at;
+  const auto unfit_sum = static_cast<uint16_t>(shape.unfit_sum);
+  const uint64_t id_step = shape.id_step();
+  const uint32_t header = shape.header;
+  for (size_t i = from; i < run.size; ++i) {
+    // 1. Is it?
+    Packet& packet = *run.packets[i];
+    CoalesceForeseen& next = run.units[i]->foreseen();
+    if (!next.Agrees(packet) || next.shape_number != number) return i;
+    const uint8_t* const data = packet.data();
+    uint64_t different = (HeaderAt<Be64>(data, id_at)->get() ^ next.ids[0]) |
+                         (HeaderAt<Be32>(data, sequence_at)->get() ^ next.sequence);
+    if (kTwoIds) different |= HeaderAt<Be64>(data, other_id_at)->get() ^ next.ids[1];
+    const uint16_t sum = HeaderAt<Be16>(data, sum_at)->get();
+    if (different != 0 || sum == unfit_sum || differ(data, next.headers.data())) return i;
+
+    // 2. Then it is right in all else, too.
+    next.SumOf(next.left, packet.length() - header) += sum;
+    next.sequence += next.step;
+    next.ids[0] += id_step;
+    if (kTwoIds) next.ids[1] += id_step;
+    packet.TrimFront(header);
+    next.Hang(packet);
+    if (--next.left == 0) return i + 1;
   }
-  return size;
+  return run.size;
+}
+
+template <typename Differ>
+[[gnu::always_inline]] inline size_t JoinRun(const CoalesceRun& run, size_t from) {
+  for (size_t i = from; i < run.size;) {
+    const CoalesceShape* const shape = run.shapes.WithNumber(run.units[i]->foreseen().shape_number);
+    if (shape == nullptr) return i;
+    const Differ differ(*shape);
+    const size_t begin =
+        std::exchange(i, shape->counters[1] == shape->counters[2] ? JoinAlike<false>(run, i, *shape, differ)
+                                                                  : JoinAlike<true>(run, i, *shape, differ));
+    if (i == begin || run.units[i - 1]->full_up()) return i;
+  }
+  return run.size;
 }
 
 // By halves of the blocks that a mask has; the last 32 bytes may overlap those before.
@@ -59,11 +92,17 @@ template <typename Differing32>
   return found != 0;
 }
 
-size_t JoinPortably(const CoalesceRun& run, size_t from) {
-  return JoinRun(run, from, [](const Mask& mask, const uint8_t* a, const uint8_t* b, size_t n) {
-    return HeadersDiffer(mask, a, b, n);
-  });
-}
+class Differ {
+ public:
+  explicit Differ(const CoalesceShape& shape) : mask_(shape.exact), n_(shape.header) {}
+  bool operator()(const uint8_t* a, const uint8_t* b) const { return HeadersDiffer(mask_, a, b, n_); }
+
+ private:
+  const Mask& mask_;
+  const size_t n_;
+};
+
+size_t JoinPortably(const CoalesceRun& run, size_t from) { return JoinRun<Differ>(run, from); }
 
 }  // namespace
 
@@ -80,32 +119,47 @@ SLUICE_TARGET_AVX2 inline uint32_t DifferingAvx2(const uint8_t* a, const uint8_t
   return ~static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y)));
 }
 
-SLUICE_TARGET_AVX2 inline bool DifferAvx2(const Mask& mask, const uint8_t* a, const uint8_t* b, size_t n) {
-  return DifferByHalves(mask, a, b, n, DifferingAvx2);
-}
+class DifferAvx2 {
+ public:
+  explicit DifferAvx2(const CoalesceShape& shape) : mask_(shape.exact), n_(shape.header) {}
+  SLUICE_TARGET_AVX2 bool operator()(const uint8_t* a, const uint8_t* b) const {
+    return DifferByHalves(mask_, a, b, n_, DifferingAvx2);
+  }
+
+ private:
+  const Mask& mask_;
+  const size_t n_;
+};
 
 SLUICE_TARGET_AVX2 size_t JoinAvx2(const CoalesceRun& run, size_t from) {
-  return JoinRun(run, from, DifferAvx2);
+  return JoinRun<DifferAvx2>(run, from);
 }
 
 // Bytes without a bit are not read.
-SLUICE_TARGET_AVX512 inline __mmask64 DifferingAvx512(const Mask& mask, const uint8_t* a, const uint8_t* b,
-                                                      size_t i) {
-  const __m512i x = _mm512_maskz_loadu_epi8(mask[i], a + i * CoalesceShape::kBlock);
-  const __m512i y = _mm512_maskz_loadu_epi8(mask[i], b + i * CoalesceShape::kBlock);
-  return _mm512_mask_cmpneq_epu8_mask(mask[i], x, y);
+SLUICE_TARGET_AVX512 inline __mmask64 DifferingAvx512(__mmask64 mask, const uint8_t* a, const uint8_t* b) {
+  const __m512i x = _mm512_maskz_loadu_epi8(mask, a);
+  return _mm512_mask_cmpneq_epu8_mask(mask, x, _mm512_load_si512(b));
 }
 
-SLUICE_TARGET_AVX512 inline bool DifferAvx512(const Mask& mask, const uint8_t* a, const uint8_t* b,
-                                              size_t n) {
-  const __mmask64 first = DifferingAvx512(mask, a, b, 0);
-  const __mmask64 second = DifferingAvx512(mask, a, b, 1);
-  const bool differ = !_kortestz_mask64_u8(first, second);
-  return differ || (n > 2 * CoalesceShape::kBlock && DifferingAvx512(mask, a, b, 2) != 0);
-}
+class DifferAvx512 {
+ public:
+  explicit DifferAvx512(const CoalesceShape& shape)
+      : first_(shape.exact[0]), second_(shape.exact[1]), third_(shape.exact[2]) {}
+  SLUICE_TARGET_AVX512 bool operator()(const uint8_t* a, const uint8_t* b) const {
+    constexpr size_t kBlock = CoalesceShape::kBlock;
+    if (!_kortestz_mask64_u8(DifferingAvx512(first_, a, b), DifferingAvx512(second_, a + kBlock, b + kBlock)))
+      return true;
+    return third_ != 0 && DifferingAvx512(third_, a + 2 * kBlock, b + 2 * kBlock) != 0;
+  }
+
+ private:
+  const uint64_t first_;
+  const uint64_t second_;
+  const uint64_t third_;
+};
 
 SLUICE_TARGET_AVX512 size_t JoinAvx512(const CoalesceRun& run, size_t from) {
-  return JoinRun(run, from, DifferAvx512);
+  return JoinRun<DifferAvx512>(run, from);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "packet/coalesce_shape_internal.h"
-#include "packet/coalesce_table_internal.h"
+#include "packet/coalesce_unit_internal.h"
 #include "packet/simd_internal.h"
 
 namespace sluice {
@@ -19,14 +19,13 @@ bool HeadersDiffer(const CoalesceShape::Mask& mask, const uint8_t* a, const uint
 
 struct CoalesceRun {
   Packet* const* packets;
-  const uint32_t* hashes;  // of their flows
-  uint32_t* units;         // that may be those of their flows; corrected for those that join
+  CoalesceUnit* const* units;  // that may be those of their flows
   size_t size;
-  CoalesceTable& table;
+  const CoalesceShapes& shapes;  // of the units
 };
 
-// Joins packets from run.packets[from] on to their units, up to one that is not foreseen, or behind one that makes its unit
-// full; returns where it stopped.
+// Joins packets from run.packets[from] on to their units, up to one that is not foreseen there, or behind one that makes its
+// unit full; returns where it stopped.
 extern Dispatch<size_t(const CoalesceRun& run, size_t from)> JoinForeseen;
 
 }  // namespace sluice

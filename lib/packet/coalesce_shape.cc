@@ -36,7 +36,7 @@ void AddIp(const LayerOffsets& at, CoalesceShape& shape) {
 void AddTcp(CoalesceShape& shape) {
   shape.counters[0] = static_cast<uint8_t>(shape.l4 + offsetof(TcpHeader, sequence));
   shape.sum_at = static_cast<uint8_t>(shape.l4 + offsetof(TcpHeader, checksum));
-  shape.unfit_sum = 0xffff;
+  shape.unfit_sum = -1;
   Ignore(shape.l4, 0b11'0010'0000'1111'0000, shape.alike);
   Ignore(shape.l4, 0b11'0000'0000'1111'0000, shape.exact);
 }
@@ -46,7 +46,7 @@ void AddUdp(CoalesceShape& shape) {
   const size_t addresses = ip.ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source);
   shape.counters[0] = static_cast<uint8_t>(ip.at + addresses);
   shape.sum_at = static_cast<uint8_t>(shape.l4 + offsetof(UdpHeader, checksum));
-  shape.unfit_sum = shape.summed ? 0 : 0xffff;  // without one, each is zero
+  shape.unfit_sum = shape.summed ? 0 : -1;  // without one, each is zero
   Ignore(shape.l4, 0b1111'0000, shape.alike);
   if (shape.summed) Ignore(shape.l4, 0b1100'0000, shape.exact);
 }
@@ -54,6 +54,7 @@ void AddUdp(CoalesceShape& shape) {
 void CountIds(CoalesceShape& shape) {
   for (size_t i = 0; i < shape.ips; ++i) {
     if (!shape.ip[i].ipv4) continue;
+    shape.counts_ids = true;
     shape.counters[2] = static_cast<uint8_t>(shape.ip[i].at + offsetof(Ipv4Header, id));
     if (shape.counters[1] == 0) shape.counters[1] = shape.counters[2];
   }
@@ -92,15 +93,18 @@ bool IsSummed(const Packet& packet, const LayerOffsets& at) {
 
 }  // namespace
 
-const CoalesceShape* CoalesceShapes::Find(const Packet& packet, const LayerOffsets& at) {
+const CoalesceShapes::Numbered* CoalesceShapes::Find(const Packet& packet, const LayerOffsets& at) {
   const Layers& layers = packet.layers();
   const bool summed = IsSummed(packet, at);
   Place& place = places_[(at.payload / 2u + 3u * static_cast<size_t>(at.l3_type)) % kPlaces];
   if (std::memcmp(&place.layers, &layers, sizeof(layers)) != 0 || place.summed != summed) [[unlikely]] {
-    place = {.layers = layers, .summed = summed, .usable = IsUsable(layers, at), .shape = {}};
-    if (place.usable) place.shape = MakeShape(layers, at, summed);
+    place.layers = layers;
+    place.summed = summed;
+    place.usable = IsUsable(layers, at);
+    place.numbered.number += kPlaces;
+    if (place.usable) place.numbered.shape = MakeShape(layers, at, summed);
   }
-  return place.usable ? &place.shape : nullptr;
+  return place.usable ? &place.numbered : nullptr;
 }
 
 }  // namespace sluice

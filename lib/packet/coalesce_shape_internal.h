@@ -7,13 +7,13 @@
 //   headers    Ethernet ─ IPv4 ─ UDP ─ VXLAN ─ Ethernet ─ IPv4 ─ TCP
 //   exact      11111111111 00 111 00 111111111111111111 00 111 00 1111 0000 11111 00 1111
 //                          id    sum                    id    sum     sequence    sum
-//   counters               1└8 bytes                    2└8 bytes     0└8 bytes
+//   counters               1└8 bytes                    2└8 bytes     0└4 bytes
 //
-// All bytes of `exact` are the same in every segment of full size but for TCP's CWR. What is not, counts: eight bytes read as
-// one big number are those of the segment before and a step, with nothing carried from one field into another.
+// All bytes of `exact` are the same in every segment of full size but for TCP's CWR. What is not, counts: read as one big
+// number it is that of the segment before and a step, with nothing carried from one field into another.
 //
-//   0   sequence and acknowledgment of TCP                 step: payload << 32
-//   1, 2  from the id of an IPv4 header to its checksum    step: one more id, one less checksum
+//   0     four bytes: TCP's sequence                                    step: payload
+//   1, 2  eight bytes, from the id of an IPv4 header to its checksum    step: one more id, one less checksum
 //
 // Where there is none, as in UDP and IPv6, the counter is at bytes that stay the same, or at those of another.
 
@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sluice/base/counters.h"
 #include "sluice/packet/coalesce.h"
 #include "sluice/packet/packet.h"
 
@@ -54,31 +55,49 @@ struct CoalesceShape {
   // What every segment is looked at with.
   Mask exact{};
   std::array<uint8_t, 3> counters{};
-  uint8_t header = 0;      // length
-  uint8_t sum_at = 0;      // the L4 checksum's place
-  bool tcp = false;        // or UDP
-  uint16_t unfit_sum = 0;  // what never is a right L4 checksum here
+  uint8_t header = 0;  // length
+  uint8_t sum_at = 0;  // the L4 checksum's place
+  bool tcp = false;    // or UDP
+  bool counts_ids = false;
+  int8_t unfit_sum = 0;  // what never is a right L4 checksum here: plus or minus zero
 
   const Ip& innermost() const { return ip[ips - 1u]; }
-  bool counts_ids() const { return ip[0].ipv4 || (ips > 1 && ip[1].ipv4); }
+  // From the id of an IPv4 header to its checksum: an id of one more is a checksum of one less.
+  uint64_t id_step() const { return counts_ids ? (uint64_t{1} << 48) - 1 : 0; }
 };
 static_assert(sizeof(CoalesceShape) == 64);
 
 // Shapes by layers: few are in use at a time.
 class CoalesceShapes {
  public:
+  // With a number, for who keeps no pointer.
+  struct alignas(2 * kCacheLine) Numbered {
+    CoalesceShape shape;
+    uint32_t number = 0;
+  };
+
+  CoalesceShapes() {
+    for (uint32_t i = 0; i < kPlaces; ++i) places_[i].numbered.number = i;
+  }
+
   // Of a packet of TCP or UDP whose SegmentLayer is `at`; null when nothing like it is joined, as it has too long headers or
   // extensions of IPv6. Valid until the next call.
-  const CoalesceShape* Find(const Packet& packet, const LayerOffsets& at);
+  const Numbered* Find(const Packet& packet, const LayerOffsets& at);
+
+  // Null when its place has been taken by another since. It takes 2^28 others until a number comes again.
+  const CoalesceShape* WithNumber(uint32_t number) const {
+    const Numbered& there = places_[number % kPlaces].numbered;
+    return there.number == number ? &there.shape : nullptr;
+  }
 
  private:
-  static constexpr size_t kPlaces = 16;
+  static constexpr uint32_t kPlaces = 16;
 
   struct Place {
+    Numbered numbered;
     Layers layers;
     bool summed = false;
     bool usable = false;
-    CoalesceShape shape;
   };
 
   std::array<Place, kPlaces> places_;

@@ -52,14 +52,16 @@ class CoalesceTable {
   }
 
   CoalesceUnit& operator[](uint32_t unit) { return units_[unit]; }
+  uint32_t IndexOf(const CoalesceUnit& unit) const { return static_cast<uint32_t>(&unit - units_.data()); }
 
   size_t size() const { return units_.size() - 1 - free_.size(); }
   bool full() const { return free_.empty(); }
   uint32_t oldest() const { return ages_[end()].newer; }  // there is one
-  // Gets what it takes to finish the one after the next.
-  void PrefetchAfter(uint32_t unit) const {
-    const uint32_t second = ages_[ages_[unit].newer].newer;
-    if (second != end()) units_[second].PrefetchFinish();
+  // Gets what it takes to finish a unit, and returns the next newer one; end() does nothing, and returns itself.
+  uint32_t PrefetchFinish(uint32_t unit) const {
+    if (unit == end()) return unit;
+    units_[unit].PrefetchFinish();
+    return ages_[unit].newer;
   }
   Nanoseconds SinceOf(uint32_t unit) const { return ages_[unit].since; }
 

@@ -18,8 +18,6 @@ constexpr uint8_t kEnding = TcpHeader::kPsh | TcpHeader::kFin;
 constexpr uint8_t kFirstOnly = TcpHeader::kCwr;
 constexpr uint8_t kNever = TcpHeader::kSyn | TcpHeader::kRst | TcpHeader::kUrg;
 constexpr uint16_t kMinusZero = 0xffff;
-// What counts an IPv4 header on, from its id to its checksum: an id of one more is a checksum of one less.
-constexpr uint64_t kNextId = (uint64_t{1} << 48) - 1;
 
 // Sums of 16-bit words as residues modulo 0xffff, in which a right checksum makes zero of what it covers (RFC 1071).
 uint32_t Modulo(uint64_t sum) { return static_cast<uint32_t>(sum % 0xffff); }
@@ -35,6 +33,16 @@ uint32_t SumOfWords(const uint8_t* bytes, size_t n) { return SwapSum(FoldSum(Wor
 // Total length, id and checksum: the same in every right header that is alike.
 uint32_t VaryingIn(const Ipv4Header& ip) {
   return Modulo(uint32_t{ip.total_length.get()} + ip.id.get() + ip.checksum.get());
+}
+
+// Of `n` sequences, each `step` after the one before. They wrap at 2^32, which is one to this kind of sum.
+uint64_t SumOfSequences(uint64_t first, uint64_t step, uint64_t n) {
+  const uint64_t last = first + (n - 1) * step;
+  const uint64_t sum = n * (first + last) / 2;
+  if (last >> 32 == 0) [[likely]]
+    return sum;
+  const uint64_t wrapped = (last - (uint64_t{1} << 32)) / step + 1;
+  return sum - std::min(wrapped, n);
 }
 
 // In memory that is ours, in one piece but for payload, complete, and not joined before.
@@ -62,19 +70,20 @@ bool SameMetadata(const Packet& a, const Packet& b) {
 // In whole blocks, where that does not reach past the frame.
 void CoalesceUnit::CopyHeaders(const Packet& packet) {
   const uint8_t* const data = packet.data();
-  if (packet.head_length() < headers_.size()) {
-    std::memcpy(headers_.data(), data, shape_.header);
+  if (packet.head_length() < next_.headers.size()) {
+    std::memcpy(next_.headers.data(), data, shape_.header);
     return;
   }
   for (size_t at = 0; at < shape_.header; at += CoalesceShape::kBlock) {
-    std::memcpy(&headers_[at], data + at, CoalesceShape::kBlock);
+    std::memcpy(&next_.headers[at], data + at, CoalesceShape::kBlock);
   }
 }
 
 bool CoalesceUnit::StartTcp() {
-  uint8_t& flags = HeaderAt<TcpHeader>(headers_.data(), shape_.l4)->flags;
+  uint8_t& flags = HeaderAt<TcpHeader>(next_.headers.data(), shape_.l4)->flags;
   more_flags_ = flags & kFirstOnly;
-  flags &= static_cast<uint8_t>(~kFirstOnly);
+  // Written only if need be: the next load of the whole block would wait for a byte that was just stored.
+  if (more_flags_ != 0) flags &= static_cast<uint8_t>(~kFirstOnly);
   return (flags & (kNever | kEnding)) == 0 && (flags & TcpHeader::kAck) != 0;
 }
 
@@ -86,22 +95,24 @@ bool CoalesceUnit::StartHeaders(Packet& packet) {
   return LengthsFit(packet) && Ipv4ChecksumsAreGood() && L4ChecksumsFit(packet);
 }
 
-bool CoalesceUnit::Start(Packet& packet, const CoalesceShape& shape, const CoalesceOptions& options) {
+bool CoalesceUnit::Start(Packet& packet, const CoalesceShapes::Numbered& shape,
+                         const CoalesceOptions& options) {
   const uint32_t length = packet.length();
-  if (length <= shape.header || length > 0xffff || !IsPlain(packet)) return false;
-  shape_ = shape;
-  size_ = static_cast<uint16_t>(length - shape.header);
+  if (length <= shape.shape.header || length > 0xffff || !IsPlain(packet)) return false;
+  shape_ = shape.shape;
+  next_.shape_number = shape.number;
+  size_ = static_cast<uint16_t>(length - shape_.header);
   if (!StartHeaders(packet)) return false;
   Bound(options);
-  if (left_ == 0) return false;
+  if (next_.left == 0) return false;
 
   data_ = packet.data();
-  first_ = last_piece_ = &packet;
-  while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
+  first_ = next_.last_piece = &packet;
+  while (next_.last_piece->next() != nullptr) next_.last_piece = next_.last_piece->next();
   missing_ = 0;
   last_seen_ = false;
-  varying_ = {};
-  SumOf(left_ + 1u) = VaryingOf(data_) + more_flags_;
+  next_.sums = {};
+  next_.SumOf(next_.left + 1u, size_) = uint32_t{ChecksumOf(data_)} + more_flags_;
   Foresee(packet);
   return true;
 }
@@ -109,16 +120,18 @@ bool CoalesceUnit::Start(Packet& packet, const CoalesceShape& shape, const Coale
 // How many more of full size there may be.
 void CoalesceUnit::Bound(const CoalesceOptions& options) {
   const uint32_t bytes = options.max_bytes < full() ? 0 : (options.max_bytes - full()) / size_;
-  left_ = most_ = static_cast<uint16_t>(std::min<uint32_t>(bytes, options.max_segments - 1u));
+  next_.left = most_ = static_cast<uint16_t>(std::min<uint32_t>(bytes, options.max_segments - 1u));
 }
 
 // Nothing is foreseen where a counter would carry, or where more is to be looked at than headers and line 0.
 void CoalesceUnit::Foresee(const Packet& packet) {
-  known_ = packet.known();
-  steps_ = {shape_.tcp ? uint64_t{size_} << 32 : 0, shape_.counts_ids() ? kNextId : 0};
+  const std::array<uint64_t, 2> known = packet.known();
+  next_.known = known[0];
+  next_.known_more = static_cast<uint32_t>(known[1]);
+  next_.step = shape_.tcp ? size_ : uint16_t{0};
   CountFrom(data_);
   const bool foreseen = !covered_ && packet.mark() == 0 && !IdsWrap();
-  foreseen_length_ = foreseen ? full() : kNoneForeseen;
+  next_.lengths = foreseen ? full() * CoalesceForeseen::kBothLengths : CoalesceForeseen::kNone;
 }
 
 // Whether an id may become zero. A checksum that does, and is 0xfffe next, makes the counter differ in the protocol too,
@@ -126,14 +139,15 @@ void CoalesceUnit::Foresee(const Packet& packet) {
 bool CoalesceUnit::IdsWrap() const {
   bool wrap = false;
   for (size_t i = 0; i < shape_.ips; ++i) {
-    wrap |= shape_.ip[i].ipv4 && First<Ipv4Header>(shape_.ip[i].at).id.get() > kMinusZero - left_;
+    wrap |= shape_.ip[i].ipv4 && First<Ipv4Header>(shape_.ip[i].at).id.get() > kMinusZero - next_.left;
   }
   return wrap;
 }
 
 void CoalesceUnit::CountFrom(const uint8_t* data) {
-  next_[0] = BigAt(data, shape_.counters[0]) + steps_[0];
-  for (size_t i = 1; i < next_.size(); ++i) next_[i] = BigAt(data, shape_.counters[i]) + steps_[1];
+  next_.sequence = SequenceOf(data) + next_.step;
+  for (size_t i = 0; i < next_.ids.size(); ++i)
+    next_.ids[i] = BigAt(data, shape_.counters[1 + i]) + shape_.id_step();
 }
 
 // The next.
@@ -176,7 +190,7 @@ bool CoalesceUnit::Ipv4ChecksumsAreGood() const {
     if (!shape_.ip[i].ipv4) continue;
     const auto& ip = First<Ipv4Header>(shape_.ip[i].at);
     const auto* const bytes = reinterpret_cast<const uint8_t*>(&ip);
-    if (Checksum(absl::MakeConstSpan(bytes, ip.header_length())) != 0 || ip.checksum.get() == kMinusZero) {
+    if (SumOfWords(bytes, ip.header_length()) != kMinusZero || ip.checksum.get() == kMinusZero) {
       return false;
     }
   }
@@ -195,8 +209,15 @@ bool CoalesceUnit::Ipv4ChecksumsFit(const uint8_t* data) const {
   return true;
 }
 
+uint32_t CoalesceUnit::SequenceOf(const uint8_t* data) const {
+  return HeaderAt<Be32>(data, shape_.counters[0])->get();
+}
+uint16_t CoalesceUnit::ChecksumOf(const uint8_t* data) const {
+  return HeaderAt<Be16>(data, shape_.sum_at)->get();
+}
+
 bool CoalesceUnit::IsCanonical(const uint8_t* data) const {
-  const uint16_t checksum = HeaderAt<Be16>(data, shape_.sum_at)->get();
+  const uint16_t checksum = ChecksumOf(data);
   return shape_.tcp ? checksum != kMinusZero : (checksum != 0) == shape_.summed;
 }
 
@@ -223,9 +244,9 @@ void CoalesceUnit::Hang(Packet& packet) {
   if (piece->head_length() == 0) [[unlikely]]
     piece = piece->Unlink();
   Packet* const next = piece.get();
-  last_piece_->Link(std::move(piece));
-  last_piece_ = next;
-  while (last_piece_->next() != nullptr) last_piece_ = last_piece_->next();
+  next_.last_piece->Link(std::move(piece));
+  next_.last_piece = next;
+  while (next_.last_piece->next() != nullptr) next_.last_piece = next_.last_piece->next();
 }
 
 // With the last, which has `flags` beyond those of the others. What it lacks in length is taken off all lengths summed.
@@ -233,7 +254,7 @@ void CoalesceUnit::End(uint32_t payload, uint8_t flags) {
   last_seen_ = true;
   missing_ = static_cast<uint16_t>(size_ - payload);
   more_flags_ |= flags;
-  SumOf(left_) += flags + uint64_t{LengthsIn(Negative(missing_))};
+  next_.SumOf(next_.left, size_) += flags + LengthsIn(Negative(missing_));
 }
 
 CoalesceUnit::Verdict CoalesceUnit::JoinAny(Packet& packet, const LayerOffsets& at) {
@@ -241,10 +262,10 @@ CoalesceUnit::Verdict CoalesceUnit::JoinAny(Packet& packet, const LayerOffsets& 
   if (const auto refusal = Refuse(packet, at, payload)) return {.end = *refusal};
   const uint8_t* const data = packet.data();
   const uint8_t flags = shape_.tcp ? HeaderAt<TcpHeader>(data, shape_.l4)->flags & kEnding : uint8_t{0};
-  SumOf(left_) += VaryingOf(data);
+  next_.SumOf(next_.left, size_) += ChecksumOf(data);
   if (flags != 0 || payload < size_) End(payload, flags);
   CountFrom(data);
-  --left_;
+  --next_.left;
   Hang(packet);
   return {.joins = true};
 }
@@ -257,7 +278,8 @@ std::optional<CoalesceEnd> CoalesceUnit::Refuse(Packet& packet, const LayerOffse
   const bool tcp = at.l4_type == L4Type::kTcp;
   if (tcp && (HeaderAt<TcpHeader>(data, at.l4)->flags & kNever) != 0) return CoalesceEnd::kOther;
   if (at.payload != shape_.header || payload > size_ ||
-      HeadersDiffer(shape_.alike, data, headers_.data(), shape_.header) || !SameMetadata(packet, *first_)) {
+      HeadersDiffer(shape_.alike, data, next_.headers.data(), shape_.header) ||
+      !SameMetadata(packet, *first_)) {
     return CoalesceEnd::kDifference;
   }
   if (tcp) {
@@ -293,29 +315,36 @@ void CoalesceUnit::PatchIp(uint8_t* data) const {
 // An L4 length is summed in the pseudo-header, and in UDP's own.
 uint32_t CoalesceUnit::LengthsIn(uint32_t l4_length) const { return shape_.tcp ? l4_length : 2 * l4_length; }
 
-// What all segments of full size have in common under the L4 checksum: pseudo-header and header, but for VaryingOf. Not
-// reduced: below 2^35.
+// What all segments of full size have in common under the L4 checksum: pseudo-header and header, but for sequence and
+// checksum. Of UDP, which has no sequence, but for the word that stands for it. Not reduced: below 2^36.
 uint64_t CoalesceUnit::FixedSum() const {
-  constexpr uint64_t kZero = uint64_t{0xffff} << 18;  // more than VaryingOf
+  constexpr uint64_t kZero = uint64_t{0xffff} << 18;  // more than both
   const auto [at, ipv4] = shape_.innermost();
   const size_t addresses = at + (ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source));
   const uint32_t protocol = static_cast<uint32_t>(shape_.tcp ? IpProtocol::kTcp : IpProtocol::kUdp);
   const uint32_t sum =
-      SumOfWords(&headers_[addresses], 2 * (ipv4 ? sizeof(Ipv4Address) : sizeof(Ipv6Address))) +
-      SumOfWords(&headers_[shape_.l4], shape_.header - size_t{shape_.l4}) + protocol + (full() - shape_.l4);
-  return sum + (kZero - VaryingOf(headers_.data()));
+      SumOfWords(&next_.headers[addresses], 2 * (ipv4 ? sizeof(Ipv4Address) : sizeof(Ipv6Address))) +
+      SumOfWords(&next_.headers[shape_.l4], shape_.header - size_t{shape_.l4}) + protocol +
+      (full() - shape_.l4);
+  return sum + kZero - SequenceOf(next_.headers.data()) - ChecksumOf(next_.headers.data());
 }
 
 // From the checksums of the segments, which are right: pseudo-header, header and payload of each make zero. A payload at an
-// even place is so -(fixed + varying), and one at an odd place that with its bytes swapped (RFC 1071, 2 (B)).
+// even place is so -(fixed + sequence + checksum), and one at an odd place that with its bytes swapped (RFC 1071, 2 (B)).
 uint16_t CoalesceUnit::JoinedChecksum() const {
   const uint64_t fixed = FixedSum();
+  const uint64_t sequence = SequenceOf(next_.headers.data());
   const uint32_t odd = size_ % 2 != 0 ? segments() / 2 : 0;
+  const uint32_t even = segments() - odd;
+  const uint32_t stride = odd != 0 ? 2u * next_.step : next_.step;
   const size_t first = (most_ + size_t{1}) & size_ & 1u;
-  uint32_t payload = Negative(Modulo((segments() - odd) * fixed + varying_[first]));
-  if (odd != 0) payload += Swapped(Negative(Modulo(odd * fixed + varying_[1 - first])));
-  const uint64_t word = BigAt(headers_.data(), shape_.counters[0]) >> 32;
-  const uint64_t header = fixed + LengthsIn(length() - full()) + word + more_flags_;
+  uint32_t payload =
+      Negative(Modulo(even * fixed + SumOfSequences(sequence, stride, even) + next_.sums[first]));
+  if (odd != 0) {
+    payload += Swapped(Negative(
+        Modulo(odd * fixed + SumOfSequences(sequence + next_.step, stride, odd) + next_.sums[1 - first])));
+  }
+  const uint64_t header = fixed + LengthsIn(length() - full()) + sequence + more_flags_;
   return static_cast<uint16_t>(Negative(Modulo(header + payload)));
 }
 
@@ -358,7 +387,7 @@ void CoalesceUnit::PatchCover(uint8_t* data) const {
 }
 
 Packet* CoalesceUnit::Finish() {
-  foreseen_length_ = kNoneForeseen;
+  next_.lengths = CoalesceForeseen::kNone;
   if (segments() == 1) return first_;
   PatchIp(data_);
   PatchL4(data_);

@@ -27,30 +27,26 @@ class Waiting {
 
   // Whether `second`, with byte `flipped` of it changed, is taken for the next.
   bool Joins(SimdLevel level, const Bytes& second, size_t flipped) {
-    CoalesceTable table(1);
+    CoalesceUnit unit;
     PacketPtr first = Good(first_);
-    const CoalesceShape* const shape = shapes_.Find(*first, *SegmentLayer(first->layers()));
-    REQUIRE(table.spare().Start(*first, *shape, {}));
-    sum_at_ = shape->summed ? shape->sum_at : second.size();
+    const CoalesceShapes::Numbered* const shape = shapes_.Find(*first, *SegmentLayer(first->layers()));
+    REQUIRE(unit.Start(*first, *shape, {}));
+    sum_at_ = shape->shape.summed ? shape->shape.sum_at : second.size();
     first.release();
-    table.InsertSpare(kHash, 0);
 
     PacketPtr packet = Good(second);
     if (flipped < second.size()) packet->data()[flipped] ^= 0x10;
     Packet* const packets[] = {packet.get()};
-    uint32_t unit = 0;
+    CoalesceUnit* const units[] = {&unit};
     const bool joins =
-        JoinForeseen.At(level)(
-            {.packets = packets, .hashes = &kHash, .units = &unit, .size = 1, .table = table}, 0) == 1;
+        JoinForeseen.At(level)({.packets = packets, .units = units, .size = 1, .shapes = shapes_}, 0) == 1;
     if (joins) packet.release();
-    PacketPtr(table[table.oldest()].Finish());
+    PacketPtr(unit.Finish());
     return joins;
   }
   bool IsSum(size_t at) const { return at == sum_at_ || at == sum_at_ + 1; }
 
  private:
-  static constexpr uint32_t kHash = 77;
-
   PacketPtr Good(const Bytes& frame) {
     PacketPtr packet = MakePacket(*pool_, frame);
     Parse(*packet);

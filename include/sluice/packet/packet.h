@@ -297,7 +297,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   uint32_t mark() const { return marked_ ? details_.known.mark : 0; }  // given by a rule
   void set_mark(uint32_t mark) {
     details_.known.mark = mark;
-    marked_ = true;
+    marked_ = mark != 0;
   }
   // How many frames receive coalescing joined into this one, and the L4 payload bytes of each but the last.
   uint16_t coalesced_segments() const { return coalesced_ ? details_.coalesced_segments : 0; }

@@ -29,9 +29,8 @@ void PortrayEthernet(const Packet& packet, size_t at, uint16_t type, HeadersMatc
                                .has_vlan = static_cast<uint8_t>(tagged)};
   if (!tagged) return;
   const auto* tag = HeaderAt<VlanTag>(packet.data(), at + sizeof(EthernetHeader));
-  out.vlan = VlanMatch{.vid = tag->id(),
-                       .pcp = tag->priority(),
-                       .dei = static_cast<uint8_t>((tag->tci.get() & 0x1000) != 0)};
+  out.vlan = VlanMatch{
+      .vid = tag->id(), .pcp = tag->priority(), .dei = static_cast<uint8_t>((tag->tci.get() & 0x1000) != 0)};
   if (tag->id() == kReservedVlan) out.vlan->vid = {};
 }
 

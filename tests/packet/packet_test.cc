@@ -73,6 +73,16 @@ TEST_CASE("a fresh packet is empty and nothing is known of it") {
   CHECK(packet->contiguous());
 }
 
+TEST_CASE("a mark of 0 is no mark, and packets with it are alike") {
+  auto pool = SmallPool({.packets = 64});
+  const PacketPtr marked = pool->GetOne(), plain = pool->GetOne();
+  marked->set_mark(7);
+  CHECK(marked->known() != plain->known());
+  marked->set_mark(0);
+  CHECK(marked->mark() == 0);
+  CHECK(marked->known() == plain->known());
+}
+
 TEST_CASE("what one holder knew of a frame the next holder of the packet does not see") {
   auto pool = SmallPool({.packets = 1});
   PacketPtr packet = pool->GetOne();

@@ -160,8 +160,8 @@ void Coalescer::Core::Recognise(const Packet& packet) {
     places_ = PlacesOf(packet.layers());
 }
 
-// Of a packet with layers like those of the last that was recognised; of any other some number. Not the device's hash: that may come and go, and changes with the RSS key,
-// while a flow must find its unit.
+// Of a packet with layers like those of the last that was recognised; of any other some number. Not the device's hash:
+// that may come and go, and changes with the RSS key, while a flow must find its unit.
 inline uint32_t Coalescer::Core::HashOf(const Packet& packet) const {
   if (!places_.has_flow || packet.head_length() < places_.reach) return kNoFlow;
 

@@ -167,6 +167,12 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   const uint8_t* data() const { return data_; }
   uint32_t length() const { return length_; }            // whole frame in bytes, without FCS
   uint32_t head_length() const { return head_length_; }  // of those, the ones at data()
+  // Both in one word, for loops over a burst: length() + head_length() * 2^32.
+  uint64_t lengths() const {
+    uint64_t both;
+    std::memcpy(&both, reinterpret_cast<const uint8_t*>(this) + kLengths, sizeof(both));
+    return both;
+  }
   // What a sender has to know of each packet, in one load, for loops over a burst: length(), head_length(),
   // vlan_tci + offload.flags() * 2^16, and the sizes of the request.
   using FirstWords = std::array<uint32_t, 4>;

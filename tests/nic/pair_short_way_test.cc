@@ -112,11 +112,9 @@ TEST_CASE("a rule that is installed holds for what went the short way before") {
   Burst burst = way.Frames(std::vector<uint32_t>(8, 60));
   for (Packet* packet : burst) std::fill_n(packet->data(), 60, uint8_t{1});
   CHECK(way.Send(burst) == 8);
-  REQUIRE(
-      way.pair()
-          .b()
-          .InstallRule({.match = {.destination = MacAddress({1, 1, 1, 1, 1, 1})}, .actions = {.drop = true}})
-          .ok());
+  const EthernetMatch theirs{.destination = MacAddress({1, 1, 1, 1, 1, 1})};
+  const Rule rule{.match = {.outer = {.ethernet = theirs}}, .actions = {.drop = true}};
+  REQUIRE(way.pair().b().InstallRule(rule).ok());
 
   CHECK(way.Receive(burst) == 0);
   CHECK(way.received().drops[DropReason::kRule] == 8);

@@ -24,3 +24,10 @@ option(SLUICE_WITH_XDP "Build AF_XDP ports where libxdp and libbpf are found" ON
 if(SLUICE_WITH_XDP AND LIBXDP_FOUND AND LIBBPF_FOUND)
   set(SLUICE_XDP ON)
 endif()
+
+# Headers alone: libibverbs itself is looked up when a device is made, so that the library loads where there is none.
+sluice_optional(LIBIBVERBS libibverbs libibverbs-dev "the software verbs device")
+option(SLUICE_WITH_VERBS "Build what needs libibverbs where it is found" ON)
+if(SLUICE_WITH_VERBS AND LIBIBVERBS_FOUND)
+  set(SLUICE_VERBS ON)
+endif()

@@ -10,6 +10,11 @@ else()
   list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
   list(APPEND SLUICE_SOURCES ${PROJECT_SOURCE_DIR}/lib/nic/xdp/queue_plan.cc)  # arithmetic, tested everywhere
 endif()
+if(SLUICE_VERBS)
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/software_verbs_absent\\.cc$")
+else()
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/softverbs/")
+endif()
 
 add_library(sluice_objects OBJECT ${SLUICE_SOURCES})
 set_target_properties(sluice_objects PROPERTIES
@@ -25,6 +30,9 @@ set(SLUICE_PUBLIC_LIBRARIES absl::status absl::statusor absl::time absl::strings
 set(SLUICE_PRIVATE_LIBRARIES absl::str_format Boost::json PkgConfig::URCU)
 if(SLUICE_XDP)
   list(APPEND SLUICE_PRIVATE_LIBRARIES PkgConfig::LIBXDP PkgConfig::LIBBPF)
+endif()
+if(SLUICE_VERBS)
+  list(APPEND SLUICE_PRIVATE_LIBRARIES ${CMAKE_DL_LIBS})
 endif()
 target_link_libraries(sluice_objects PUBLIC ${SLUICE_PUBLIC_LIBRARIES} PRIVATE ${SLUICE_PRIVATE_LIBRARIES} sluice_flags)
 

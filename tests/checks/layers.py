@@ -18,7 +18,7 @@ CONFINED = {
     r"(xdp|bpf)/": ["lib/nic/xdp/"],
     r"linux/(bpf|if_xdp)\.h": ["lib/nic/xdp/"],
     r"pcap(/pcap)?\.h": ["lib/nic/capture/"],
-    r"infiniband/": ["lib/nic/verbs/"],
+    r"infiniband/": ["lib/nic/verbs/", "lib/nic/softverbs/"],
     r"boost/asio": ["lib/nic/vhost/", "lib/control/"],
     r"boost/beast": ["lib/control/"],
     r"boost/json": ["lib/control/"],

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Configures the tree on a machine that seems to lack the optional parts: each is named with the package that brings it, and
-# what stands in for AF_XDP compiles.
+# what stands in for AF_XDP and verbs compiles.
 #
 #   optional_parts.sh <C++ compiler>
 set -eu
@@ -12,7 +12,7 @@ trap 'exit 1' INT TERM HUP
 
 cat >"$work/pkg-config" <<'SH'
 #!/bin/sh
-case " $* " in *libxdp*) exit 1 ;; esac
+case " $* " in *libxdp* | *libibverbs*) exit 1 ;; esac
 exec pkg-config "$@"
 SH
 chmod +x "$work/pkg-config"
@@ -20,7 +20,8 @@ cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_CXX_COMPILER="$1" -DPKG_CON
   -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DSLUICE_BUILD_TESTS=OFF -DSLUICE_BUILD_BENCHMARKS=OFF >"$work/said"
 cat "$work/said"
 for part in "AF_XDP ports: absent (install libxdp-dev)" "AF_XDP program loading: found (libbpf" \
-  "the example host: absent (install libcli11-dev)"; do
+  "the software verbs device: absent (install libibverbs-dev)" "the example host: absent (install libcli11-dev)"; do
   grep -qF "sluice: $part" "$work/said" || { echo "not said: $part" && exit 1; }
 done
-cmake --build "$work/build" --target CMakeFiles/sluice_objects.dir/lib/nic/xdp_absent.cc.o
+cmake --build "$work/build" --target CMakeFiles/sluice_objects.dir/lib/nic/xdp_absent.cc.o \
+  CMakeFiles/sluice_objects.dir/lib/nic/software_verbs_absent.cc.o

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_SOFTVERBS_COMPLETION_QUEUE_INTERNAL_H_
+#define SLUICE_NIC_SOFTVERBS_COMPLETION_QUEUE_INTERNAL_H_
+
+// What became of work requests, in order, until the program looks.
+// Threads: under the lock of the device.
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "sluice/base/clock.h"
+
+namespace sluice {
+
+class SoftWorkRing;
+
+enum class SoftStatus : uint8_t { kOk, kTooLong, kNoAccess, kFlushed };
+enum class SoftOpcode : uint8_t { kSend, kSegment, kReceive };
+
+struct SoftCompletion {
+  uint64_t id = 0;
+  SoftWorkRing* ring = nullptr;  // of the request
+  uint64_t place = 0;            // of the request in it
+  Nanoseconds at = 0;
+  uint32_t queue = 0;  // number of the queue pair
+  uint32_t bytes = 0;
+  uint32_t mark = 0;  // by the rule that steered the frame here
+  uint16_t vlan_tci = 0;
+  SoftStatus status = SoftStatus::kOk;
+  SoftOpcode opcode = SoftOpcode::kSend;
+  bool checksums_good = false;
+};
+
+class SoftCompletionQueue {
+ public:
+  enum class Alarm : uint8_t { kOff, kErrors, kAny };  // raw frames solicit nothing
+
+  // Who is told that a completion came while the alarm was set.
+  class Listener {
+   public:
+    virtual void Ring() = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
+  explicit SoftCompletionQueue(uint32_t size) : size_(size), slots_(std::bit_ceil(size)) {}
+
+  uint32_t size() const { return size_; }
+  // How many more can be promised.
+  uint64_t room() const { return size_ - (end_ - begin_) - promised_; }
+  // A completion will follow; there is room.
+  void Promise() { ++promised_; }
+  void BreakPromise() { --promised_; }
+
+  // Of what was promised.
+  void Push(const SoftCompletion& completion);
+  bool empty() const { return begin_ == end_; }
+  // The oldest, and the slot of its request given back with those before it; not when empty.
+  SoftCompletion Pop();
+
+  // Whether that many would hold what is there.
+  bool CanResize(uint32_t size) const { return size >= end_ - begin_ + promised_; }
+  void Resize(uint32_t size);
+  // Drops the completions of requests of `ring`, which is about to go.
+  void Forget(const SoftWorkRing& ring);
+
+  void Listen(Listener* listener) { listener_ = listener; }
+  void SetAlarm(Alarm alarm) { alarm_ = alarm; }
+  bool alarmed() const { return alarm_ != Alarm::kOff; }
+
+ private:
+  SoftCompletion& At(uint64_t place) { return slots_[place & (slots_.size() - 1)]; }
+
+  uint32_t size_;
+  std::vector<SoftCompletion> slots_;
+  uint64_t begin_ = 0;
+  uint64_t end_ = 0;
+  uint64_t promised_ = 0;
+  Listener* listener_ = nullptr;
+  Alarm alarm_ = Alarm::kOff;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_SOFTVERBS_COMPLETION_QUEUE_INTERNAL_H_

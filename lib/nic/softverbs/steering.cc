@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nic/softverbs/queue_pair_internal.h"
+#include "nic/softverbs/steering_internal.h"
+#include "sluice/packet/headers.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice {
+namespace {
+
+bool IsMulticast(const Packet& packet) {
+  return HeaderAt<EthernetHeader>(packet.data(), 0)->destination.is_multicast();
+}
+
+// As cards do, which look at the headers and leave it to others whether the lengths in them are true.
+void ParseLeniently(Packet& packet) {
+  constexpr uint32_t kLongest = 1u << 17;  // no length field can tell more
+  (void)Parse(absl::MakeConstSpan(packet.data(), packet.head_length()), kLongest, packet.layers());
+}
+
+bool SeesSent(const Rule& rule) {
+  return rule.kind == RuleKind::kSniffer || rule.direction == RuleDirection::kEgress;
+}
+
+}  // namespace
+
+absl::Status SoftSteering::Add(RuleId id, const Rule& rule, SoftQueuePair& pair) {
+  absl::StatusOr<RuleTable> changed = table_.With({.id = id, .rule = rule, .owner = pair.number()});
+  if (!changed.ok()) return changed.status();
+  table_ = *std::move(changed);
+  pairs_[pair.number()] = &pair;
+  outbound_ += SeesSent(rule) ? 1 : 0;
+  return absl::OkStatus();
+}
+
+void SoftSteering::Remove(RuleId id) {
+  const TableRule* const rule = table_.Find(id);
+  if (rule == nullptr) return;
+  outbound_ -= SeesSent(rule->rule) ? 1 : 0;
+  table_ = *table_.Without(id);
+}
+
+bool SoftSteering::WatchesSent(const Packet& packet) const {
+  return outbound_ > 0 || (multicast_loopback_ && IsMulticast(packet));
+}
+
+const SoftSteering::Verdict& SoftSteering::Find(Packet& packet, Way way) {
+  verdict_.targets.clear();
+  verdict_.hits.clear();
+  verdict_.dropped = false;
+  verdict_.sound = Parse(packet) == ParseVerdict::kOk;
+  if (!verdict_.sound) ParseLeniently(packet);
+  const RuleDirection direction = way == Way::kSent ? RuleDirection::kEgress : RuleDirection::kIngress;
+  table_.Match(packet, direction, [&](const TableRule& rule) { Apply(rule); });
+  if (way == Way::kReceived || verdict_.dropped) return verdict_;
+  if (!multicast_loopback_ || !IsMulticast(packet)) return verdict_;
+  table_.Match(packet, RuleDirection::kIngress, [&](const TableRule& rule) {
+    if (rule.rule.kind != RuleKind::kSniffer) Apply(rule);  // it has its copy
+  });
+  return verdict_;
+}
+
+void SoftSteering::CountHits(const Packet& packet) const {
+  for (RuleCounters* hits : verdict_.hits) {
+    hits->packets.Add();
+    hits->bytes.Add(packet.length());
+  }
+}
+
+// The queue pair of a rule of egress only names the device.
+void SoftSteering::Apply(const TableRule& rule) {
+  verdict_.hits.push_back(rule.hits.get());
+  const RuleActions& actions = rule.rule.actions;
+  verdict_.dropped = verdict_.dropped || actions.drop;
+  if (actions.drop || rule.rule.direction == RuleDirection::kEgress) return;
+  verdict_.targets.push_back({.pair = pairs_[rule.owner], .mark = actions.mark.value_or(0)});
+}
+
+}  // namespace sluice

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_SOFTVERBS_STEERING_INTERNAL_H_
+#define SLUICE_NIC_SOFTVERBS_STEERING_INTERNAL_H_
+
+// Which queue pairs get a frame: the port's rules, in the one table that all steering of the library goes by.
+//
+//   received:  sniffers, then the rules of ingress
+//   sent:      sniffers, then the rules of egress, which may drop it; multicast then meets the rules of ingress too
+//
+// Threads: under the lock of the device.
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "sluice/flow/rule_table.h"
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+class SoftQueuePair;
+
+class SoftSteering {
+ public:
+  enum class Way : uint8_t { kReceived, kSent };
+  struct Target {
+    SoftQueuePair* pair = nullptr;
+    uint32_t mark = 0;
+  };
+  struct Verdict {
+    std::vector<Target> targets;
+    std::vector<RuleCounters*> hits;  // of all rules that apply
+    bool dropped = false;             // by a rule
+    bool sound = true;                // its lengths agree, so that its checksums can be verified
+  };
+
+  explicit SoftSteering(bool multicast_loopback) : multicast_loopback_(multicast_loopback) {}
+
+  // `pair` gets what the rule matches; an id is used once. As RuleTable::With.
+  absl::Status Add(RuleId id, const Rule& rule, SoftQueuePair& pair);
+  void Remove(RuleId id);
+  std::shared_ptr<RuleCounters> HitsOf(RuleId id) const { return table_.Find(id)->hits; }
+  RuleId NextId() { return RuleId{++last_id_}; }
+
+  // Whether a frame on its way out has to be shown to Find.
+  bool WatchesSent(const Packet& packet) const;
+  // Parses the packet. The verdict holds until the next call.
+  const Verdict& Find(Packet& packet, Way way);
+  const Verdict& verdict() const { return verdict_; }  // the last one
+  // At the rules of the last verdict, once the frame has gone its way.
+  void CountHits(const Packet& packet) const;
+
+ private:
+  void Apply(const TableRule& rule);
+
+  const bool multicast_loopback_;
+  RuleTable table_;
+  std::unordered_map<uint64_t, SoftQueuePair*> pairs_;  // by number
+  size_t outbound_ = 0;                                 // rules that see what is sent
+  uint32_t last_id_ = 0;
+  Verdict verdict_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_SOFTVERBS_STEERING_INTERNAL_H_

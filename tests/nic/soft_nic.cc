@@ -68,7 +68,7 @@ FlowSpec& FlowSpec::Tag(uint32_t tag) {
 FlowSpec& FlowSpec::Drop() { return With(ibv_flow_spec_action_drop{}, IBV_FLOW_SPEC_ACTION_DROP); }
 
 RawPair::RawPair(SoftNic& nic, const RawPairOptions& options)
-    : options_(options), memory_(options.requests * kSlot) {
+    : options_(options), memory_((2 * options.requests + 1) * kSlot) {
   region_ =
       Must(ibv_reg_mr(nic.domain(), memory_.data(), memory_.size(), IBV_ACCESS_LOCAL_WRITE), "ibv_reg_mr");
   cq_ = Must(ibv_create_cq(nic.context(), options.completions, nullptr, options.channel, 0), "ibv_create_cq");
@@ -121,9 +121,9 @@ int RawPair::PostReceive(size_t slot_number, uint32_t length) {
   return ibv_post_recv(qp_, &request, &bad);
 }
 
+// One slot more than there are requests: what is refused may be written over, what waits may not.
 int RawPair::Send(const Bytes& frame, unsigned int flags, uint64_t id) {
-  const size_t half = options_.requests / 2;
-  const size_t at = half + next_send_++ % half;
+  const size_t at = options_.requests + next_send_ % (options_.requests + 1);
   std::memcpy(slot(at), frame.data(), frame.size());
   ibv_sge piece = Piece(at, 0, frame.size());
   ibv_send_wr request{};
@@ -132,7 +132,9 @@ int RawPair::Send(const Bytes& frame, unsigned int flags, uint64_t id) {
   request.num_sge = 1;
   request.opcode = IBV_WR_SEND;
   request.send_flags = flags;
-  return Post(request);
+  const int error = Post(request);
+  next_send_ += error == 0 ? 1 : 0;
+  return error;
 }
 
 int RawPair::Post(ibv_send_wr request) {

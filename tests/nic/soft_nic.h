@@ -119,7 +119,7 @@ class RawPair {
   // Makes a rule that delivers here; it goes with the pair. Throws when it is refused.
   void Steer(FlowSpec spec);
 
-  // Each returns errno. Slots of sends begin at half of `requests`.
+  // Each returns errno. Sends use the slots from `requests` on.
   int PostReceive(size_t slot, uint32_t length = kSlot);
   int Send(const Bytes& frame, unsigned int flags = 0, uint64_t id = 0);
   int Post(ibv_send_wr request);

@@ -67,8 +67,11 @@ ibv_qp* ExtendedPair(SoftNic& nic, ibv_cq* cq, ibv_qp_init_attr_ex init) {
   init.pd = nic.domain();
   init.send_cq = init.recv_cq = cq;
   init.comp_mask |= IBV_QP_INIT_ATTR_PD;
-  init.cap = {
-      .max_send_wr = 16, .max_recv_wr = 64, .max_send_sge = 2, .max_recv_sge = 1, .max_inline_data = 0};
+  init.cap = {.max_send_wr = 16,
+              .max_recv_wr = 64,
+              .max_send_sge = 2,
+              .max_recv_sge = 1,
+              .max_inline_data = init.cap.max_inline_data};
   ibv_qp* const qp = ibv_create_qp_ex(nic.context(), &init);
   if (qp == nullptr) return nullptr;
   for (const ibv_qp_state state : {IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS}) {
@@ -112,6 +115,46 @@ TEST_CASE("a send that is to be segmented arrives as frames of the size asked fo
     payload.insert(payload.end(), at + 54, at + one.byte_len);
   }
   CHECK(payload == Bytes(big.begin() + 54, big.end()));
+  REQUIRE(ibv_destroy_qp(qp) == 0);
+}
+
+TEST_CASE("the extended send calls post what was put together, all or none") {
+  Line line;
+  ibv_qp_init_attr_ex init{};
+  init.comp_mask = IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+  init.send_ops_flags = IBV_QP_EX_WITH_SEND;
+  init.cap.max_inline_data = 128;
+  ibv_qp* const qp = ExtendedPair(line.cable.left, line.sender.cq(), init);
+  REQUIRE(qp != nullptr);
+  ibv_qp_ex* const calls = ibv_qp_to_qp_ex(qp);
+  REQUIRE(calls != nullptr);
+  const Bytes first = UdpFrame({.payload = "first"}), second = UdpFrame({.payload = "second"});
+  Bytes inlined = first;
+  std::copy(second.begin(), second.end(), line.sender.slot(0));
+  calls->wr_flags = IBV_SEND_SIGNALED;
+  ibv_wr_start(calls);
+  calls->wr_id = 1;
+  ibv_wr_send(calls);
+  ibv_wr_set_inline_data(calls, inlined.data(), inlined.size());
+  std::fill(inlined.begin(), inlined.end(), uint8_t{0});
+  calls->wr_id = 2;
+  ibv_wr_send(calls);
+  const ibv_sge pieces[] = {line.sender.Piece(0, 0, 14), line.sender.Piece(0, 14, second.size() - 14)};
+  ibv_wr_set_sge_list(calls, 2, pieces);
+  REQUIRE(ibv_wr_complete(calls) == 0);
+  CHECK(line.receiver.Receive() == std::vector<Bytes>{first, second});
+  CHECK(line.sender.Poll().size() == 2);
+
+  ibv_wr_start(calls);
+  for (int i = 0; i < 17; ++i) {  // one more than the queue holds
+    ibv_wr_send(calls);
+    ibv_wr_set_sge(calls, pieces[0].lkey, pieces[0].addr, static_cast<uint32_t>(second.size()));
+  }
+  CHECK(ibv_wr_complete(calls) == ENOMEM);
+  ibv_wr_start(calls);
+  ibv_wr_send(calls);
+  ibv_wr_abort(calls);
+  CHECK(line.receiver.Receive().empty());
   REQUIRE(ibv_destroy_qp(qp) == 0);
 }
 

@@ -56,6 +56,7 @@ struct SoftwareVerbsHardware {
   bool send_checksums = true;
   bool receive_checksums = true;
   bool timestamps = true;
+  bool extended_send = true;        // ibv_wr_start and its like
   uint32_t max_rate = 100'000'000;  // kbit/s that a send queue can be limited to; 0 = not at all
   uint64_t device_memory = 131072;  // bytes; 0 = none
   bool vlan_strip = true;
@@ -77,6 +78,7 @@ struct SoftwareVerbsHardware {
             .send_checksums = false,
             .receive_checksums = false,
             .timestamps = false,
+            .extended_send = false,
             .max_rate = 0,
             .device_memory = 0,
             .vlan_strip = false,

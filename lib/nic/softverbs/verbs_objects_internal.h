@@ -81,11 +81,26 @@ struct SoftCq : ibv_cq_ex {
 
 struct SoftTable;
 
+// Requests between ibv_wr_start and ibv_wr_complete.
+struct SoftBatch {
+  struct Entry {
+    ibv_send_wr request;
+    size_t first_piece;
+  };
+
+  std::mutex gate;
+  std::vector<Entry> requests;
+  std::vector<ibv_sge> pieces;
+  std::vector<uint8_t> bytes;  // of inline requests
+  int error = 0;
+};
+
 struct SoftQp : VerbsQp {
   SoftQp() : VerbsQp{} {}
 
   std::unique_ptr<SoftQueuePair> pair;
-  ibv_qp_init_attr init{};  // as it was granted
+  std::unique_ptr<SoftBatch> batch;  // null without the extended send calls
+  ibv_qp_init_attr init{};           // as it was granted
   SoftTable* table = nullptr;
   uint16_t max_headers = 0;  // of segmented sends; 0 = there are none
   uint32_t rules = 0;        // that deliver here, groups among them
@@ -183,7 +198,12 @@ inline constexpr uint64_t kSoftHashFields =
 bool CanHash(const SoftDevice& device, const ibv_rx_hash_conf& hash);
 std::unique_ptr<SoftSpread> MakeSpread(const SoftTable& table, const ibv_rx_hash_conf& hash);
 
+// verbs_wr.cc
+void FillInSendCalls(SoftQp& made);
+
 // verbs_post.cc
+int PostAllOrNone(ibv_qp* qp, ibv_send_wr* request,
+                  size_t count);  // of requests that are right in themselves
 int PostReceives(SoftReceiveQueue& queue, ibv_recv_wr* request, ibv_recv_wr** bad);  // under the gate
 int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad);
 int PostReceive(ibv_qp* qp, ibv_recv_wr* request, ibv_recv_wr** bad);

@@ -62,26 +62,37 @@ int Copy(const SoftQp& qp, const ibv_send_wr& request, SoftWorkRing& ring) {
 
 }  // namespace
 
-int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
-  SoftQp& ours = QpOf(qp);
-  SoftDevice& device = DeviceOf(qp->context);
-  const std::lock_guard lock(device.gate);
-  const State state = ours.pair->state();
-  if (ours.pair->spreads() || (state != State::kSending && state != State::kError)) {
-    *bad = request;
-    return EINVAL;
-  }
-  int error = 0;
-  SoftWorkRing& ring = ours.pair->send().ring();
+namespace {
+
+// Under the gate. A list may be posted in part; `bad` is then the first that is not.
+int Post(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
+  SoftDevice& device = DeviceOf(qp.qp.context);
+  const State state = qp.pair->state();
+  const bool takes = !qp.pair->spreads() && (state == State::kSending || state == State::kError);
+  int error = takes ? 0 : EINVAL;
   for (; request != nullptr && error == 0; request = request->next) {
-    error = Copy(ours, *request, ring);
+    error = Copy(qp, *request, qp.pair->send().ring());
     if (error != 0) break;
-    ring.Post();
+    qp.pair->send().ring().Post();
   }
   if (error != 0) *bad = request;
-  if (state == State::kError) device.port.SetState(*ours.pair, state);  // flushes what is new
+  if (takes && state == State::kError) device.port.SetState(*qp.pair, state);  // flushes what is new
   device.port.Step();
   return error;
+}
+
+}  // namespace
+
+int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
+  const std::lock_guard lock(DeviceOf(qp->context).gate);
+  return Post(QpOf(qp), request, bad);
+}
+
+int PostAllOrNone(ibv_qp* qp, ibv_send_wr* request, size_t count) {
+  const std::lock_guard lock(DeviceOf(qp->context).gate);
+  if (QpOf(qp).pair->send().ring().room() < count) return ENOMEM;
+  ibv_send_wr* bad = nullptr;
+  return Post(QpOf(qp), request, &bad);
 }
 
 int PostReceives(SoftReceiveQueue& queue, ibv_recv_wr* request, ibv_recv_wr** bad) {

@@ -10,8 +10,8 @@ namespace {
 using State = SoftQueuePair::State;
 
 constexpr uint32_t kSpread = IBV_QP_INIT_ATTR_IND_TABLE | IBV_QP_INIT_ATTR_RX_HASH;
-constexpr uint32_t kKnownInit =
-    IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | IBV_QP_INIT_ATTR_MAX_TSO_HEADER | kSpread;
+constexpr uint32_t kKnownInit = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS |
+                                IBV_QP_INIT_ATTR_MAX_TSO_HEADER | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS | kSpread;
 constexpr uint16_t kLongestHeaders = 512;  // before what is segmented
 
 // What a program may ask of its queues, and is then granted as asked.
@@ -38,12 +38,18 @@ int CheckSpread(const SoftDevice& device, const ibv_qp_init_attr_ex& attr) {
   return CanHash(device, attr.rx_hash_conf) ? 0 : EINVAL;
 }
 
+uint64_t SendCallsOf(const ibv_qp_init_attr_ex& attr) {
+  return (attr.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0 ? attr.send_ops_flags : 0;
+}
+
 int CheckOffloads(const SoftwareVerbsHardware& hardware, const ibv_qp_init_attr_ex& attr) {
   uint32_t able = 0;
   if (hardware.vlan_strip) able |= IBV_QP_CREATE_CVLAN_STRIPPING;
   if (hardware.scatter_fcs) able |= IBV_QP_CREATE_SCATTER_FCS;
   if ((FlagsOf(attr) & ~able) != 0) return EOPNOTSUPP;
   if (HeadersOf(attr) > 0 && hardware.max_segmented == 0) return EOPNOTSUPP;
+  if ((SendCallsOf(attr) & ~uint64_t{IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_TSO}) != 0) return EOPNOTSUPP;
+  if (SendCallsOf(attr) != 0 && !hardware.extended_send) return EOPNOTSUPP;
   return HeadersOf(attr) <= kLongestHeaders ? 0 : EINVAL;
 }
 
@@ -96,6 +102,7 @@ void FillIn(SoftQp& made, ibv_context* context, const ibv_qp_init_attr_ex& attr)
   qp.handle = qp.qp_num = made.pair->number();
   if (made.pair->spreads()) made.table = static_cast<SoftTable*>(attr.rwq_ind_tbl);
   made.max_headers = HeadersOf(attr);
+  if (!made.pair->spreads() && SendCallsOf(attr) != 0) FillInSendCalls(made);
   qp.state = IBV_QPS_RESET;
   qp.qp_type = attr.qp_type;
   pthread_mutex_init(&qp.mutex, nullptr);

@@ -45,6 +45,7 @@ class SoftWorkRing {
   uint32_t max_pieces() const { return max_pieces_; }
   uint32_t max_bytes() const { return max_bytes_; }
 
+  uint64_t room() const { return size_ - (end_ - retired_); }
   bool full() const { return end_ - retired_ == size_; }
   // The slot of the next request, to be filled and then posted; not when full.
   SoftWork& Fresh() { return works_[Slot(end_)]; }

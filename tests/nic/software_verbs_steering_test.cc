@@ -155,7 +155,7 @@ TEST_CASE("the same rule on two queue pairs gives each a copy") {
   CHECK(crowd.Got() == Got{1, 1});
 }
 
-TEST_CASE("copies go to all or to none for now: a full queue holds the frame back for both") {
+TEST_CASE("copies go to all at once: a full queue holds the frame back for the others too") {
   ManualClock clock;
   SoftCable cable({}, {.clock = &clock});
   RawPair sender(cable.left), a(cable.right), b(cable.right);

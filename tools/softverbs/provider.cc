@@ -27,10 +27,12 @@ constexpr uint32_t kGids = 2;
 
 [[gnu::constructor]] void Register() { (void)sluice::RegisterSoftwareVerbs(); }
 
-// libibverbs' own; `version` is that of the symbol.
+// libibverbs' own; `version` is that of the symbol. Asked of the library itself: where it was loaded by a module of an
+// interpreter, it is behind this one in no search order.
 template <typename Function>
 Function* Genuine(const char* name, const char* version) {
-  return reinterpret_cast<Function*>(dlvsym(RTLD_NEXT, name, version));
+  static void* const library = dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
+  return library == nullptr ? nullptr : reinterpret_cast<Function*>(dlvsym(library, name, version));
 }
 
 const SoftDeviceOps* CallsOf(ibv_context* context) { return SoftCallsOf(context->device); }

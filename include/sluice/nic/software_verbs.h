@@ -16,10 +16,11 @@
 // line rate, and has no RC, UC or XRC queue pairs, memory windows or shared receive queues: those answer EOPNOTSUPP.
 //
 // Work is done by whoever calls: ibv_post_send, ibv_poll_cq and ibv_start_poll each move a bounded number of frames, and
-//   none of them ever waits. A request that the wire has no room for stays in the send queue.
+//   none of them ever waits. A request that the wire has no room for stays in the send queue. From the first
+//   ibv_req_notify_cq on, a thread of the device does it too, as long as a program may be asleep.
 // Loss: none while both ends work. Arrivals that no receive queue has room for hold up the wire for up to `patience`, as
 //   a card with pause frames does, and so do requests while the peer has not come up; then they are dropped and counted.
-//   What no rule matches, or nobody receives, is dropped at once.
+//   What no rule matches, or nobody receives, is dropped at once, and so is what arrives still to be segmented.
 // The wire is opened with the first queue pair, and closed with the last.
 // Threads: any, side by side; one lock per device. The contexts are closed before the device goes.
 // Needs libibverbs of rdma-core 36 to 56 in the process.

@@ -4,7 +4,7 @@
 
 // Where arrivals are copied to: the receive requests of a queue pair, or of a work queue.
 //
-// A frame may go to several queues, and to all of them or none for now: each is asked for a place first (Claim), and
+// A frame may go to several queues, and then goes to all of them at once: each is asked for a place first (Claim), and
 // then gets its copy (Take) or the place back (Release).
 // Threads: under the lock of the device.
 

@@ -30,6 +30,7 @@ ibv_device_attr DescribeBase(const SoftDevice& device) {
   attr.max_qp_wr = Capped(hardware.max_work_requests);
   attr.device_cap_flags = IBV_DEVICE_RAW_MULTI | IBV_DEVICE_PORT_ACTIVE_EVENT | IBV_DEVICE_SYS_IMAGE_GUID;
   if (hardware.send_checksums || hardware.receive_checksums) attr.device_cap_flags |= IBV_DEVICE_RAW_IP_CSUM;
+  if (hardware.max_rules > 0) attr.device_cap_flags |= IBV_DEVICE_MANAGED_FLOW_STEERING;
   attr.max_sge = Capped(hardware.max_pieces);
   attr.max_cq = Capped(hardware.max_completion_queues);
   attr.max_cqe = Capped(hardware.max_completions);

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs that nobody here wrote, on the software verbs device: rdma-core's tools and tests, and perftest.
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <regex>
+#include <string>
+
+#include "tests/support/process.h"
+#include "tests/support/skip.h"
+#include "tests/support/wire_ends.h"
+
+namespace sluice {
+namespace {
+
+using testing::CommandResult;
+using testing::Process;
+using testing::RunCommand;
+using testing::SkipTest;
+using testing::TempFolder;
+
+bool Installed(const std::string& program) { return RunCommand("command -v " + program).ok(); }
+
+// Two devices, soft0 and soft1, on one cable between processes.
+class Devices {
+ public:
+  explicit Devices(const std::string& program, const std::string& settings = "") {
+    if (!Installed(program)) SkipTest(program + " is not installed: see cmake/packages.txt");
+    std::ofstream config(folder_.file("conf"));
+    for (const char* role : {"server", "client"}) {
+      config << "device soft" << (role[0] == 's' ? 0 : 1) << "\n  mac 02:00:00:00:00:3"
+             << (role[0] == 's' ? 0 : 1) << "\n  wire shm " << folder_.file("cable") << " " << role << "\n"
+             << "  patience 10000\n"  // for each other, on a slow machine
+             << settings;
+    }
+  }
+  std::string Command(const std::string& command) const {
+    const std::string here = "env TMPDIR=" + folder_.path() + " ";
+    return here + SLUICE_SOFTVERBS_LAUNCHER + " " + folder_.file("conf") + " -- " + command;
+  }
+  CommandResult Run(const std::string& command, absl::Duration timeout = absl::Seconds(60)) const {
+    return RunCommand(Command(command), nullptr, timeout);
+  }
+  const TempFolder& folder() const { return folder_; }
+
+ private:
+  TempFolder folder_;
+};
+
+TEST_CASE("ibv_devices and ibv_devinfo find both devices, and nothing is left of their files") {
+  const Devices devices("ibv_devinfo");
+  const CommandResult list = devices.Run("ibv_devices");
+  CHECK_THAT(list.output, Catch::Contains("soft0") && Catch::Contains("soft1"));
+  const CommandResult info = devices.Run("ibv_devinfo -v -d soft1");
+  INFO(info.output);
+  REQUIRE(info.ok());
+  CHECK_THAT(info.output, Catch::Contains("PORT_ACTIVE") && Catch::Contains("Ethernet"));
+  CHECK_THAT(info.output, Catch::Contains("fe80::ff:fe00:31"));
+  CHECK(RunCommand("find /dev/infiniband " + devices.folder().path() +
+                   " -mindepth 1 -name '*sluice*' 2>/dev/null")
+            .output.empty());
+}
+
+TEST_CASE("who may not make device files gets the devices all the same") {
+  const Devices devices("ibv_devinfo");
+  if (geteuid() != 0) SkipTest("needs root, to be somebody else");
+  RunCommand("chmod -R a+rwX " + devices.folder().path());
+  const CommandResult info = RunCommand("setpriv --reuid 65534 --regid 65534 --clear-groups " +
+                                        devices.Command("ibv_devinfo -d soft0"));
+  INFO(info.output);
+  CHECK(info.ok());
+  CHECK_THAT(info.output, Catch::Contains("cannot make files") && Catch::Contains("PORT_ACTIVE"));
+}
+
+TEST_CASE("the launcher passes the program's status on, and says how it is used") {
+  const Devices devices("true");
+  CHECK(devices.Run("sh -c 'exit 7'").status == 7);
+  CHECK(RunCommand(SLUICE_SOFTVERBS_LAUNCHER).status == 2);
+  CHECK_THAT(RunCommand(std::string(SLUICE_SOFTVERBS_LAUNCHER) + " /nowhere -- true").output,
+             Catch::Contains("ENOENT"));
+}
+
+// perftest's two sides, to completion. They meet on the wire alone: the server is the one that waits.
+void CheckPerftest(const std::string& tool, const std::string& options, const std::string& settings = "") {
+  const Devices devices(tool, settings);
+  const std::string common = " " + options;
+  Process server = Process::Command(
+      devices.Command(tool + " --server -d soft0 -B 02:00:00:00:00:30 -E 02:00:00:00:00:31" + common));
+  const CommandResult client = devices.Run(
+      tool + " --client -d soft1 -B 02:00:00:00:00:31 -E 02:00:00:00:00:30" + common, absl::Seconds(50));
+  const int served = server.Wait(absl::Seconds(50));
+  INFO(options << "\nclient: " << client.output << "\nserver: " << server.Output());
+  CHECK(client.ok());
+  CHECK(served == 0);
+}
+
+constexpr char kUdp[] = " -j 10.0.0.1 -J 10.0.0.2 -k 1000 -K 2000";
+
+TEST_CASE("raw_ethernet_bw runs to its end in each of its modes") {
+  for (const std::string& options : {
+           std::string("-s 1000 -n 5000"),
+           std::string("-s 64 -n 5000 -b"),
+           std::string("-s 1000 -D 1"),
+           std::string("-s 500 -n 5000 -q 4"),
+           std::string("-s 500 -n 5000") + kUdp,
+           std::string("-s 500 -n 5000 --tcp --flows 8") + kUdp,
+           std::string("-s 500 -n 5000 --vlan_en"),
+           std::string("-s 500 -n 5000 --promiscuous"),
+           std::string("-s 500 -n 5000 --sniffer"),
+       }) {
+    CheckPerftest("raw_ethernet_bw", options);
+  }
+}
+
+TEST_CASE("raw_ethernet_bw carries jumbo frames where the device's MTU allows them") {
+  CheckPerftest("raw_ethernet_bw", "-s 8000 -m 9000 -n 2000", "  mtu 9000\n");
+}
+
+TEST_CASE("raw_ethernet_lat measures there and back") { CheckPerftest("raw_ethernet_lat", "-s 64 -n 1000"); }
+
+TEST_CASE("raw_ethernet_fs_rate makes and removes a thousand rules") {
+  const Devices devices("raw_ethernet_fs_rate");
+  const CommandResult rate =
+      devices.Run("raw_ethernet_fs_rate --client -d soft0 -B 02:00:00:00:00:30 -E 02:00:00:00:00:31 -n 1000");
+  INFO(rate.output);
+  CHECK(rate.ok());
+}
+
+// How often `pattern`, which has one group, says a number in the text; 0 when it does not.
+int Number(const std::string& text, const std::string& pattern) {
+  std::smatch found;
+  return std::regex_search(text, found, std::regex(pattern)) ? std::stoi(found[1]) : 0;
+}
+
+TEST_CASE("the tests that rdma-core ships pass on the device, or skip") {
+  constexpr char kTests[] = "/usr/share/doc/rdma-core/tests";
+  constexpr int kNotOurs = 2;  // of huge pages: they make RC queue pairs, and take no refusal
+  const Devices devices("/usr/bin/python3", "  wire null\n");  // they send to themselves
+  if (access(kTests, R_OK) != 0) SkipTest("python3-pyverbs is not installed: see cmake/packages.txt");
+  const std::string copy = devices.folder().path();
+  REQUIRE(
+      RunCommand(std::string("cp -r ") + kTests + " " + copy + " && gunzip " + copy + "/tests/*.gz").ok());
+  const CommandResult tests = devices.Run("sh -c 'cd " + copy + " && PYTHONPATH=" + copy + ":" + copy +
+                                              "/tests /usr/bin/python3 tests/run_tests.py 2>&1'",
+                                          absl::Seconds(240));
+  INFO(tests.output.substr(tests.output.size() < 4000 ? 0 : tests.output.size() - 4000));
+  const int run = Number(tests.output, "Ran ([0-9]+) tests");
+  const int wrong = Number(tests.output, "errors=([0-9]+)") + Number(tests.output, "failures=([0-9]+)");
+  const int passed = run - wrong - Number(tests.output, "skipped=([0-9]+)");
+  CHECK(run >= 200);
+  CHECK(wrong <= kNotOurs);
+  CHECK(passed >= 47);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -60,7 +60,7 @@ class Sysfs {
   ~Sysfs() {
     std::error_code ignored;
     for (const fs::path& link : links_) fs::remove(link, ignored);
-    if (made_folder_) fs::remove(kDeviceFiles, ignored);  // unless somebody else put something there
+    if (!links_.empty()) fs::remove(kDeviceFiles, ignored);  // the last one out, for it goes only when empty
     if (!root_.empty()) fs::remove_all(root_, ignored);
   }
   Sysfs(const Sysfs&) = delete;
@@ -83,7 +83,7 @@ class Sysfs {
  private:
   bool Link(const std::string& file) {
     std::error_code failed;
-    made_folder_ = fs::create_directory(kDeviceFiles, failed) || made_folder_;
+    fs::create_directory(kDeviceFiles, failed);
     const fs::path link = fs::path(kDeviceFiles) / file;
     fs::create_symlink("/dev/null", link, failed);
     if (!failed) links_.push_back(link);
@@ -110,7 +110,6 @@ class Sysfs {
 
   fs::path root_;
   std::vector<fs::path> links_;
-  bool made_folder_ = false;
 };
 
 // Beside this program, as it is built, or where it is installed.

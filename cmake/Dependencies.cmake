@@ -25,8 +25,7 @@ if(SLUICE_WITH_XDP AND LIBXDP_FOUND AND LIBBPF_FOUND)
   set(SLUICE_XDP ON)
 endif()
 
-# Headers alone: libibverbs itself is looked up when a device is made, so that the library loads where there is none.
-sluice_optional(LIBIBVERBS libibverbs libibverbs-dev "the software verbs device")
+sluice_optional(LIBIBVERBS libibverbs libibverbs-dev "verbs ports and the software verbs device")
 option(SLUICE_WITH_VERBS "Build what needs libibverbs where it is found" ON)
 if(SLUICE_WITH_VERBS AND LIBIBVERBS_FOUND)
   set(SLUICE_VERBS ON)

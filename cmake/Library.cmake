@@ -5,15 +5,15 @@ file(GLOB_RECURSE SLUICE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include
 
 # A backend is a folder; beside it, for builds without its libraries, one source that answers with what is missing.
 if(SLUICE_XDP)
-  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp_absent\\.cc$")
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp_absent\.cc$")
 else()
   list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/xdp/")
   list(APPEND SLUICE_SOURCES ${PROJECT_SOURCE_DIR}/lib/nic/xdp/queue_plan.cc)  # arithmetic, tested everywhere
 endif()
 if(SLUICE_VERBS)
-  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/software_verbs_absent\\.cc$")
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/(verbs|software_verbs)_absent\.cc$")
 else()
-  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/softverbs/")
+  list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/lib/nic/(verbs|softverbs)/")
 endif()
 
 add_library(sluice_objects OBJECT ${SLUICE_SOURCES})
@@ -32,7 +32,7 @@ if(SLUICE_XDP)
   list(APPEND SLUICE_PRIVATE_LIBRARIES PkgConfig::LIBXDP PkgConfig::LIBBPF)
 endif()
 if(SLUICE_VERBS)
-  list(APPEND SLUICE_PRIVATE_LIBRARIES ${CMAKE_DL_LIBS})
+  list(APPEND SLUICE_PRIVATE_LIBRARIES PkgConfig::LIBIBVERBS ${CMAKE_DL_LIBS})
 endif()
 target_link_libraries(sluice_objects PUBLIC ${SLUICE_PUBLIC_LIBRARIES} PRIVATE ${SLUICE_PRIVATE_LIBRARIES} sluice_flags)
 

@@ -5,7 +5,8 @@
 // A rule as data: which frames it matches and what becomes of them. The same value is put into a RuleTable,
 // installed on any Nic, printed, read and saved.
 //
-//   Rule rule{.match = {.outer = {.ethernet = EthernetMatch{.destination = mac}, .vlan = VlanMatch{.vid = 5}}},
+//   Rule rule{.match = {.outer = {.ethernet = EthernetMatch{.destination = mac},
+//                                 .vlan = VlanMatch{.vid = 5}}},
 //             .actions = {.queue = QueueId{3}, .mark = 7}};
 //
 // In the words of rte_flow that is rule.ToString(), and Rule::Parse() makes the rule of the text:

@@ -43,6 +43,7 @@ struct Capabilities {
   uint32_t max_ring_size = 0;
   uint32_t max_frame = 0;            // bytes, Ethernet header included, FCS not
   uint32_t max_rules = 0;            // steering rules; 0 = none
+  bool rule_counters = false;        // QueryRule, of rules that count
   uint32_t rss_table_size = 0;       // entries; 0 = no RSS
   bool rss_update = false;           // SetRss works while running
   bool vlan_strip = false;           // on receive
@@ -102,7 +103,7 @@ class SLUICE_EXPORT Nic {
 
   // Steering of arrivals, while running, until Stop. A rule holds for all that is received by calls that
   // start after it was installed. All or nothing; kUnimplemented names the capability that is missing,
-  // kNotFound an id that is not, or no longer, in force: ids are not used again.
+  // kNotFound an id that is not, or no longer, in force: ids are not used again. QueryRule is for rules that count.
   virtual absl::StatusOr<RuleId> InstallRule(const Rule& rule) = 0;
   virtual absl::Status UpdateRule(RuleId id, const RuleActions& actions) = 0;
   virtual absl::Status RemoveRule(RuleId id) = 0;

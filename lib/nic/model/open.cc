@@ -78,6 +78,7 @@ Capabilities CapabilitiesOf(const ModelHardware& hardware, const WireTraits& wir
           .max_ring_size = hardware.max_ring_size,
           .max_frame = std::min(hardware.max_frame, wire.max_frame),
           .max_rules = hardware.max_rules,
+          .rule_counters = hardware.max_rules > 0,
           .rss_table_size = hardware.rss_table_size,
           .rss_update = hardware.rss_update && hardware.rss_table_size > 0,
           .vlan_strip = hardware.vlan_strip,

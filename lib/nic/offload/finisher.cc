@@ -11,6 +11,7 @@
 namespace sluice {
 
 std::optional<DropReason> Finisher::Finish(PacketPtr& packet) const {
+  if (Takes(*packet)) return std::nullopt;
   if (std::optional<DropReason> reason = Measure(*packet)) return reason;
   if (MustCopy(*packet)) {
     if (std::optional<DropReason> reason = Copy(packet)) return reason;

@@ -18,8 +18,19 @@
 
 namespace sluice {
 
+// A device that does of some packets what they ask for, and knows by looking at them.
+class Taker {
+ public:
+  // Whether it takes the packet as it is.
+  virtual bool Takes(const Packet& packet) const = 0;
+
+ protected:
+  ~Taker() = default;
+};
+
 struct FinisherOptions {
   uint32_t max_frame = 0;
+  const Taker* taker = nullptr;    // what it takes is left alone; null: the rest says what goes unfinished
   bool carries_checksums = false;  // may cross unfinished
   bool carries_segmenting = false;
   bool carries_l4_checksum = false;  // these three as in WireTraits
@@ -54,7 +65,7 @@ class Finisher {
   // Whether a packet has to be cut into segments, of which each is then finished. One in pieces that the wire does not
   // take would have to be joined first, for which it is too long.
   bool MustCut(const Packet& packet) const {
-    if (!packet.offload.segment) return false;
+    if (!packet.offload.segment || Takes(packet)) return false;
     if (!packet.contiguous() && !options_.carries_fragments) return true;
     return !options_.carries_segmenting && !GoesUncut(packet);
   }
@@ -66,6 +77,9 @@ class Finisher {
   }
 
  private:
+  bool Takes(const Packet& packet) const {
+    return options_.taker != nullptr && options_.taker->Takes(packet);
+  }
   bool leaves_l4_checksum() const { return options_.carries_checksums || options_.carries_l4_checksum; }
   bool MustCopy(const Packet& packet) const {
     return (!packet.contiguous() && !options_.carries_fragments) ||

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VERBS_NIC_H_
+#define SLUICE_NIC_VERBS_NIC_H_
+
+// A port of an RDMA NIC as a Nic, through libibverbs: raw Ethernet frames between the card and the pool's buffers,
+// without the kernel, which keeps what is not taken.
+//
+//   wire ──▶ rules ──▶ queue pair ──▶ RxQueue 0, 1 ...       pool's region, registered once, is where the card
+//              │ (nobody's)                                  reads and writes
+//              └─────▶ kernel's interface
+//   wire ◀──────────── queue pair ◀── TxQueue 0, 1 ...
+//
+//   absl::StatusOr<std::unique_ptr<VerbsNic>> nic = OpenVerbsNic({.device = "rdma:mlx5_0/1"});
+//   absl::Status started = (*nic)->Start({.rx_queues = 2, .tx_queues = 2, .pool = &pool});
+//
+// Use it for uplinks on cards with raw packet queue pairs. Do not use it where the kernel must see every frame; nor
+// with VerbsTake::kAll for the interface that carries your own login.
+//
+// Capabilities: those that ibv_query_device_ex(3) reports, and for the rest what a trial at Open showed; described()
+//   says of each whether it was found, or what is missing.
+// Queues: each receive queue is a queue pair of its own, to which rules lead; what no rule takes comes to queue 0.
+//   There is no RSS.
+// Rules: a RuleMatch in the card's words (ibv_create_flow(3)). Which headers and masks a card takes, nobody knows
+//   before it is asked: InstallRule asks, and refuses with the card's errno. A rule names its queue, or drops.
+// Offloads: checksums of TCP and UDP outside of tunnels, and packets in up to 8 pieces, are left to cards that can do
+//   it. All else is done in software by Send, with the same bytes; what lies in memory of another pool is copied.
+// Pool: its buffers hold the longest frame behind its headroom. The region is pinned; where RLIMIT_MEMLOCK is short,
+//   Start refuses with both figures.
+// Errors: a queue pair that fails is reset and filled again. What was under way on it is counted, each packet once
+//   (kDeviceError), and TakeEvents tells (kQueueError).
+//
+// Threads: as nic.h. Cost: one doorbell a burst each way; no system call but for sleeping, and on the control side.
+// Needs CAP_NET_RAW.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "sluice/base/export.h"
+#include "sluice/nic/nic.h"
+#include "sluice/packet/mac_address.h"
+
+struct ibv_context;
+
+namespace sluice {
+
+// What comes to queue 0, or is spread by RSS, before any rule says so.
+enum class VerbsTake : uint8_t {
+  kAll,         // every frame that no other program's rule takes
+  kOwnAddress,  // frames to mac(), and multicast that nobody else takes
+  kNothing,     // what rules take, and no more
+};
+
+struct VerbsNicOptions {
+  // "rdma:mlx5_0/1", "mlx5_0/1", or "mlx5_0" for its first port; or the name of the kernel's interface on it.
+  std::string device = {};
+
+  // Opened by the caller, who closes it after the Nic: for a device that is in no list, as a SoftwareVerbs.
+  // `device` then names it in messages, and its port. Not set: found by `device`, and opened here.
+  ibv_context* context = nullptr;
+
+  MacAddress mac{};  // all zero: that of the kernel's interface
+  uint32_t mtu = 0;  // of IP packets; 0: that of the kernel's interface, or 1500 where there is none
+  VerbsTake take = VerbsTake::kAll;
+
+  // Frames up to so many bytes are copied into the descriptor, so that the card need not fetch them. 0 = none; Start
+  // refuses more than the card takes. Worth it where the card is far from the memory: measure.
+  uint32_t max_inline = 0;
+};
+
+// A capability, and how it was found.
+struct VerbsCapability {
+  std::string name;  // "send checksums"
+  bool found = false;
+  std::string detail;  // of one that was found, how much; of the others what is missing
+};
+
+class SLUICE_EXPORT VerbsNic : public Nic {
+ public:
+  virtual const std::vector<VerbsCapability>& described() const = 0;
+};
+
+// kNotFound: no such device; names those that there are. kPermissionDenied: names the privilege.
+// kFailedPrecondition: the port is no Ethernet port, or the card has no raw packet queue pairs. kUnimplemented: built
+// without libibverbs.
+SLUICE_EXPORT absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& options);
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VERBS_NIC_H_

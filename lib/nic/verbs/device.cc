@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "base/text_file_internal.h"
+#include "nic/verbs/device_internal.h"
+#include "sluice/base/status.h"
+#include "sluice/base/topology.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint32_t kUsualMtu = 1500;
+constexpr uint32_t kFrameOverMtu = 14 + 4;  // Ethernet header and one VLAN tag
+constexpr uint16_t kMostQueues = 64;        // of each kind
+constexpr uint32_t kMostRing = 32768;
+constexpr uint32_t kMostRules = 65535;  // as many as there are priorities: nothing says how many a card holds
+
+// The device and port that a text names.
+struct Named {
+  std::string device;
+  uint8_t port = 1;
+};
+
+absl::StatusOr<Named> ReadName(const std::string& name, absl::string_view text) {
+  absl::ConsumePrefix(&text, "rdma:");
+  Named named;
+  const size_t slash = text.find('/');
+  named.device = std::string(text.substr(0, slash));
+  if (slash == absl::string_view::npos) return named;
+  uint32_t port = 0;
+  if (absl::SimpleAtoi(text.substr(slash + 1), &port) && port >= 1 && port <= 255) {
+    named.port = static_cast<uint8_t>(port);
+    return named;
+  }
+  return ErrorStatus(absl::StatusCode::kInvalidArgument,
+                     {.device = name,
+                      .stage = "open",
+                      .what = absl::StrCat("no port \"", text.substr(slash + 1), "\""),
+                      .remedy = "write the device and the number of its port, as rdma:mlx5_0/1"});
+}
+
+// The kernel's interface on a port: "/sys/class/infiniband/mlx5_0/ports/1/gid_attrs/ndevs/0" has its name.
+std::string InterfaceOf(const Named& named) {
+  const std::string path =
+      absl::StrCat("/sys/class/infiniband/", named.device, "/ports/", named.port, "/gid_attrs/ndevs/0");
+  return ReadTextFile(path).value_or("");
+}
+
+// And the other way; an empty device when there is none.
+Named DeviceOn(const std::string& interface) {
+  Named named;
+  std::error_code error;
+  const std::filesystem::path folder = "/sys/class/net/" + interface + "/device/infiniband";
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    named.device = entry.path().filename();
+  }
+  uint32_t place = 0;
+  if (absl::SimpleAtoi(ReadTextFile("/sys/class/net/" + interface + "/dev_port").value_or("0"), &place)) {
+    named.port = static_cast<uint8_t>(place + 1);
+  }
+  return named;
+}
+
+// All devices of the system, as long as it lives.
+class DeviceList {
+ public:
+  DeviceList() : devices_(ibv_get_device_list(&count_)) {}
+  ~DeviceList() {
+    if (devices_ != nullptr) ibv_free_device_list(devices_);
+  }
+  DeviceList(const DeviceList&) = delete;
+  DeviceList& operator=(const DeviceList&) = delete;
+
+  ibv_device* Find(const std::string& name) const {
+    for (int i = 0; i < count_; ++i) {
+      if (name == ibv_get_device_name(devices_[i])) return devices_[i];
+    }
+    return nullptr;
+  }
+  std::string Names() const {
+    std::vector<std::string> names;
+    for (int i = 0; i < count_; ++i) names.emplace_back(ibv_get_device_name(devices_[i]));
+    return names.empty() ? "there is none" : absl::StrCat("there are ", absl::StrJoin(names, ", "));
+  }
+
+ private:
+  int count_ = 0;
+  ibv_device** devices_;
+};
+
+uint32_t AtLeastZero(int count) { return static_cast<uint32_t>(std::max(count, 0)); }
+
+uint16_t QueuesOf(const ibv_device_attr& attr) {
+  const uint32_t pairs = AtLeastZero(std::min(attr.max_qp, attr.max_cq)) / 2;
+  return static_cast<uint16_t>(std::clamp<uint32_t>(pairs, 1, kMostQueues));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VerbsDevice>> VerbsDevice::Open(const VerbsNicOptions& options) {
+  std::string_view text = options.device;
+  if (text.starts_with("rdma:")) text.remove_prefix(5);
+  std::unique_ptr<VerbsDevice> device(new VerbsDevice(absl::StrCat("verbs ", std::string(text))));
+  if (absl::Status found = device->Find(options); !found.ok()) return found;
+  if (absl::Status asked = device->Ask(); !asked.ok()) return asked;
+  return device;
+}
+
+absl::Status VerbsDevice::Failed(int error, const char* stage, const char* capability, std::string what,
+                                 std::string remedy) const {
+  return ErrorStatus({.device = name_,
+                      .stage = stage,
+                      .capability = capability,
+                      .error_number = error,
+                      .what = std::move(what),
+                      .remedy = std::move(remedy)});
+}
+
+absl::Status VerbsDevice::Find(const VerbsNicOptions& options) {
+  absl::StatusOr<Named> named = ReadName(name_, options.device);
+  if (!named.ok()) return named.status();
+  context_ = options.context;
+  if (context_ == nullptr) {
+    const DeviceList list;
+    ibv_device* device = list.Find(named->device);
+    if (device == nullptr) {
+      *named = DeviceOn(named->device);
+      device = list.Find(named->device);
+    }
+    if (device == nullptr) {
+      return Failed(ENODEV, "open", "", absl::StrCat("no such RDMA device; ", list.Names()),
+                    "name one that `ibv_devices` shows, or the interface on it");
+    }
+    opened_.reset(ibv_open_device(device));
+    if (opened_ == nullptr) {
+      return Failed(errno, "open", "", "the device does not open",
+                    "see whether /dev/infiniband/uverbs* may be opened");
+    }
+    context_ = opened_.get();
+  }
+  port_ = named->port;
+  const std::string interface = InterfaceOf(*named);
+  mac_ = options.mac;
+  mtu_ = options.mtu;
+  if (!interface.empty()) {
+    const std::string folder = "/sys/class/net/" + interface;
+    if (mac_.is_zero())
+      mac_ = MacAddress::Parse(ReadTextFile(folder + "/address").value_or("")).value_or(mac_);
+    if (mtu_ == 0) (void)absl::SimpleAtoi(ReadTextFile(folder + "/mtu").value_or(""), &mtu_);
+    node_ = NodeOfInterface(interface).value_or(kUnknownNode);
+  }
+  if (mtu_ == 0) mtu_ = kUsualMtu;
+  return absl::OkStatus();
+}
+
+absl::Status VerbsDevice::CheckPort() const {
+  ibv_port_attr port{};
+  if (const int error = ibv_query_port(context_, port_, &port); error != 0) {
+    return Failed(error, "open", "", absl::StrCat("no port ", port_), "see `ibv_devinfo` for its ports");
+  }
+  if (port.link_layer == IBV_LINK_LAYER_ETHERNET) return absl::OkStatus();
+  return ErrorStatus(absl::StatusCode::kFailedPrecondition,
+                     {.device = name_,
+                      .stage = "open",
+                      .capability = "Ethernet",
+                      .what = "the port is no Ethernet port",
+                      .remedy = "set its link type to Ethernet (mlxconfig LINK_TYPE_P1=2), or use another"});
+}
+
+absl::Status VerbsDevice::Ask() {
+  if (absl::Status port = CheckPort(); !port.ok()) return port;
+  ibv_device_attr_ex attr{};
+  if (const int error = ibv_query_device_ex(context_, nullptr, &attr); error != 0) {
+    return Failed(error, "open", "", "the device does not say what it can",
+                  "see whether `ibv_devinfo -v` works");
+  }
+  domain_.reset(ibv_alloc_pd(context_));
+  if (domain_ == nullptr)
+    return Failed(errno, "open", "", "no protection domain", "close other RDMA programs");
+  Describe(attr);
+  return TryQueuePair();
+}
+
+void VerbsDevice::Note(std::string name, bool found, std::string detail) {
+  described_.push_back({.name = std::move(name), .found = found, .detail = std::move(detail)});
+}
+
+void VerbsDevice::Describe(const ibv_device_attr_ex& attr) {
+  const ibv_device_attr& base = attr.orig_attr;
+  able_.max_rx_queues = able_.max_tx_queues = QueuesOf(base);
+  able_.max_ring_size =
+      std::bit_floor(std::min({AtLeastZero(base.max_qp_wr), AtLeastZero(base.max_cqe), kMostRing}));
+  able_.max_frame = mtu_ + kFrameOverMtu;
+  able_.max_rules = kMostRules;
+  max_pieces_ = std::max(AtLeastZero(base.max_sge), uint32_t{1});
+  able_.fragments = max_pieces_ > 1;
+
+  const bool sums = (attr.raw_packet_caps & IBV_RAW_PACKET_CAP_IP_CSUM) != 0;
+  able_.send_l4_checksum = able_.receive_l3_checksum = able_.receive_l4_checksum = sums;
+  Note("checksums", sums, sums ? "of TCP and UDP, outside of tunnels" : "raw_packet_caps has no IP_CSUM");
+  Note("fragments", able_.fragments, absl::StrCat("max_sge ", max_pieces_));
+
+  const VerbsPtr<ibv_comp_channel> channel(ibv_create_comp_channel(context_));
+  able_.sleeps = channel != nullptr;
+  Note("sleep", able_.sleeps,
+       able_.sleeps ? "completion channels" : absl::StrCat("ibv_create_comp_channel: ", ErrnoText(errno)));
+
+  ibv_counters_init_attr init{};
+  const VerbsPtr<ibv_counters> counters(ibv_create_counters(context_, &init));
+  able_.rule_counters = counters != nullptr;
+  Note("rule counters", able_.rule_counters,
+       able_.rule_counters ? "" : absl::StrCat("ibv_create_counters: ", ErrnoText(errno)));
+}
+
+// Whether there are raw packet queue pairs, nobody says: one is made.
+absl::Status VerbsDevice::TryQueuePair() {
+  const VerbsPtr<ibv_cq> queue(ibv_create_cq(context_, 1, nullptr, nullptr, 0));
+  if (queue == nullptr) return Failed(errno, "open", "", "no completion queue", "close other RDMA programs");
+  ibv_qp_init_attr init{};
+  init.send_cq = init.recv_cq = queue.get();
+  init.cap = {.max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1, .max_inline_data = 0};
+  init.qp_type = IBV_QPT_RAW_PACKET;
+  const VerbsPtr<ibv_qp> pair(ibv_create_qp(domain_.get(), &init));
+  if (pair != nullptr) return absl::OkStatus();
+  if (errno == EPERM) {
+    return Failed(errno, "open", "raw packets", "no privilege for raw packet queue pairs",
+                  "run with CAP_NET_RAW, or as root");
+  }
+  return ErrorStatus(absl::StatusCode::kFailedPrecondition,
+                     {.device = name_,
+                      .stage = "open",
+                      .capability = "raw packets",
+                      .error_number = errno,
+                      .what = "the device has no raw packet queue pairs",
+                      .remedy = "use its kernel interface, by AF_XDP"});
+}
+
+LinkState VerbsDevice::Link() const {
+  ibv_port_attr port{};
+  const bool up = ibv_query_port(context_, port_, &port) == 0 && port.state == IBV_PORT_ACTIVE;
+  return up ? LinkState::kUp : LinkState::kDown;
+}
+
+}  // namespace sluice

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
+#define SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
+
+// One port of one device: found, opened, asked what it can.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nic/verbs/objects_internal.h"
+#include "sluice/nic/link_state.h"
+#include "sluice/nic/verbs_nic.h"
+
+namespace sluice {
+
+class VerbsDevice {
+ public:
+  static absl::StatusOr<std::unique_ptr<VerbsDevice>> Open(const VerbsNicOptions& options);
+
+  const std::string& name() const { return name_; }  // "verbs mlx5_0/1"
+  ibv_context* context() const { return context_; }
+  ibv_pd* domain() const { return domain_.get(); }
+  uint8_t port() const { return port_; }
+  MacAddress mac() const { return mac_; }
+  NodeId node() const { return node_; }
+  const Capabilities& able() const { return able_; }
+  uint32_t max_pieces() const { return max_pieces_; }
+  const std::vector<VerbsCapability>& described() const { return described_; }
+
+  LinkState Link() const;  // asks the device
+
+  // The failure of a verb, which left its errno in `error`.
+  absl::Status Failed(int error, const char* stage, const char* capability, std::string what,
+                      std::string remedy) const;
+
+ private:
+  explicit VerbsDevice(std::string name) : name_(std::move(name)) {}
+
+  absl::Status Find(const VerbsNicOptions& options);
+  absl::Status Ask();
+  absl::Status CheckPort() const;
+  absl::Status TryQueuePair();
+  void Describe(const ibv_device_attr_ex& attr);
+  void Note(std::string name, bool found, std::string detail);
+
+  const std::string name_;
+  VerbsPtr<ibv_context> opened_;  // unless the caller opened it
+  ibv_context* context_ = nullptr;
+  VerbsPtr<ibv_pd> domain_;
+  uint8_t port_ = 1;
+  MacAddress mac_;
+  NodeId node_ = kUnknownNode;
+  uint32_t mtu_ = 0;
+  uint32_t max_pieces_ = 1;
+  Capabilities able_;
+  std::vector<VerbsCapability> described_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_

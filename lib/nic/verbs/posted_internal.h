@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VERBS_POSTED_INTERNAL_H_
+#define SLUICE_NIC_VERBS_POSTED_INTERNAL_H_
+
+// The packets that a card has of one queue, oldest first. Requests are numbered as they are posted (wr_id) and complete
+// in that order, so the number of one tells which are done. A number that is not under way is a leftover of before a
+// reset.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+class PostedPackets {
+ public:
+  explicit PostedPackets(uint32_t ring) : slots_(ring) {}  // a power of two
+
+  uint64_t first() const { return first_; }
+  uint64_t next() const { return next_; }
+  uint32_t count() const { return static_cast<uint32_t>(next_ - first_); }
+  uint32_t room() const { return static_cast<uint32_t>(slots_.size()) - count(); }
+  bool Holds(uint64_t number) const { return number - first_ < count(); }
+
+  // There is room().
+  void Push(Packet* packet) { slots_[next_++ & mask()] = packet; }
+  // There is one.
+  Packet* Pop() { return slots_[first_++ & mask()]; }
+  // Takes back the newest, which were not posted after all.
+  void Unpush(uint32_t count) { next_ -= count; }
+
+  // Calls give(packets, n) for the oldest `count`, in runs that lie side by side, and forgets them.
+  template <typename Give>
+  void PopRuns(uint32_t count, Give give) {
+    while (count > 0) {
+      const size_t at = first_ & mask();
+      const auto run = static_cast<uint32_t>(std::min<size_t>(count, slots_.size() - at));
+      give(&slots_[at], run);
+      first_ += run;
+      count -= run;
+    }
+  }
+
+ private:
+  uint64_t mask() const { return slots_.size() - 1; }
+
+  std::vector<Packet*> slots_;
+  uint64_t first_ = 0;
+  uint64_t next_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VERBS_POSTED_INTERNAL_H_

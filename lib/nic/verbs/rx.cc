@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nic/verbs/rx_internal.h"
+#include "sluice/base/status.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+namespace {
+
+VerbsPtr<ibv_comp_channel> MakeChannel(const VerbsDevice& device) {
+  if (!device.able().sleeps) return nullptr;
+  VerbsPtr<ibv_comp_channel> channel(ibv_create_comp_channel(device.context()));
+  if (channel != nullptr) fcntl(channel->fd, F_SETFL, fcntl(channel->fd, F_GETFL) | O_NONBLOCK);
+  return channel;
+}
+
+}  // namespace
+
+VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsDevice& device)
+    : id_(id), device_(device), channel_(MakeChannel(device)) {
+  for (uint32_t i = 0; i < kRefill; ++i) {
+    requests_[i].sg_list = &places_[i];
+    requests_[i].num_sge = 1;
+  }
+}
+
+absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
+  absl::StatusOr<VerbsQueuePair> made =
+      MakeQueuePair(device_, {.ring = options.rx_ring, .channel = channel_.get()});
+  if (!made.ok()) return made.status();
+  pair_ = *std::move(made);
+  posted_.emplace(options.rx_ring);
+  pool_ = options.pool;
+  owner_ = options.pool->options().budget == nullptr ? kNobody : options.owner;
+  port_ = options.port;
+  headroom_ = options.pool->options().headroom;
+  refill_batch_ = std::min(kRefill, options.rx_ring);
+  for (ibv_sge& place : places_) {
+    place = {.addr = 0, .length = options.pool->options().buffer_size - headroom_, .lkey = region.lkey};
+  }
+  broken_ = armed_ = false;
+  if (const int error = MakeReady(device_, *pair_.pair, false); error != 0) {
+    Close();
+    return device_.Failed(error, "start", "", "the queue pair does not get ready to receive",
+                          "see the kernel's log");
+  }
+  Refill();
+  if (posted_->room() == 0) return absl::OkStatus();
+  Close();
+  return ErrorStatus(absl::StatusCode::kResourceExhausted,
+                     {.device = device_.name(),
+                      .stage = "start",
+                      .capability = "pool",
+                      .what = absl::StrCat("queue ", id_.value(), " wants ", options.rx_ring,
+                                           " packets; the pool has ", pool_->options().packets, " in all"),
+                      .remedy = "use a larger pool, shorter rings, or a larger allowance for the owner"});
+}
+
+void VerbsRxQueue::Close() {
+  if (pair_.pair == nullptr) return;
+  for (Burst unreceived; Poll(unreceived) != 0; unreceived.Clear()) {
+    drops_.Add(DropReason::kStopped, unreceived.size());
+  }
+  drops_.Add(DropReason::kStopped, early_.size());
+  early_.Clear();
+  pair_.Destroy();
+  GiveBack();
+  posted_.reset();
+}
+
+size_t VerbsRxQueue::Receive(Burst& burst) {
+  if (pair_.pair == nullptr) return 0;
+  const bool was_armed = std::exchange(armed_, false);
+  if (was_armed) [[unlikely]]
+    TakeEvent();
+  const size_t early = std::min(early_.size(), burst.room());
+  if (early != 0) [[unlikely]]
+    early_.MoveFront(early, burst);
+  size_t got = early;
+  if (early_.empty()) got += Poll(burst);
+  if (got == 0) return 0;
+  uint64_t bytes = 0;
+  for (size_t i = burst.size() - got; i < burst.size(); ++i) bytes += burst[i].length();
+  packets_.Add(got);
+  bytes_.Add(bytes);
+  if (was_armed) wakeups_.Add();
+  return got;
+}
+
+// Takes what has come, without counting it, and fills the ring up.
+size_t VerbsRxQueue::Poll(Burst& burst) {
+  std::array<ibv_wc, Burst::kCapacity> done;
+  const int polled = ibv_poll_cq(pair_.completions.get(), static_cast<int>(burst.room()), done.data());
+  size_t good = 0;
+  if (polled > 0) {
+    Packet** const slots = burst.Extend(static_cast<size_t>(polled));
+    for (size_t i = 0; i < static_cast<size_t>(polled); ++i) good += Describe(done[i], slots[good]);
+    burst.DropBack(static_cast<size_t>(polled) - good);
+  }
+  if (broken_) [[unlikely]]
+    Mend();
+  if (posted_->room() >= refill_batch_) Refill();
+  return good;
+}
+
+// Whether `done` is a frame. A number that is not the oldest's is a leftover of before a reset.
+bool VerbsRxQueue::Describe(const ibv_wc& done, Packet*& packet) {
+  if (posted_->count() == 0 || done.wr_id != posted_->first()) return false;
+  packet = posted_->Pop();
+  if (done.status != IBV_WC_SUCCESS) [[unlikely]] {
+    CountFailure(done.status);
+    packet->Restart(headroom_, 0);
+    PacketPool::Put(&packet, 1);
+    return false;
+  }
+  packet->Restart(headroom_, done.byte_len);
+  packet->Arrive(port_, id_);
+  if ((done.wc_flags & IBV_WC_IP_CSUM_OK) != 0) {
+    packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
+  }
+  return true;
+}
+
+// A request that failed stops its queue pair, and those behind it come back empty: no frame was in them.
+void VerbsRxQueue::CountFailure(ibv_wc_status status) {
+  broken_ = true;
+  if (status == IBV_WC_WR_FLUSH_ERR) return;
+  drops_.Add(status == IBV_WC_LOC_LEN_ERR ? DropReason::kTooLong : DropReason::kDeviceError);
+}
+
+void VerbsRxQueue::Mend() {
+  broken_ = false;
+  failed_.store(true, std::memory_order_relaxed);
+  (void)MakeReady(device_, *pair_.pair, false);
+  GiveBack();
+}
+
+void VerbsRxQueue::GiveBack() {
+  posted_->PopRuns(posted_->count(), [this](Packet** packets, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) packets[i]->Restart(headroom_, 0);
+    PacketPool::Put(packets, count);
+  });
+}
+
+void VerbsRxQueue::Refill() {
+  while (posted_->room() >= refill_batch_) {
+    std::array<Packet*, kRefill> fresh;
+    size_t got = 0;
+    if (owner_ == kNobody) {
+      got = pool_->GetRaw(fresh.data(), refill_batch_);
+    } else {
+      Burst charged;
+      got = pool_->Get(charged, refill_batch_, owner_);
+      std::copy_n(charged.begin(), got, fresh.begin());
+      charged.DropFront(got);
+    }
+    if (got == 0 || !Post(fresh.data(), static_cast<uint32_t>(got)) || got < refill_batch_) return;
+  }
+}
+
+// One doorbell. False when the card took less than all: then nothing more is tried before something has come.
+bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    places_[i].addr = reinterpret_cast<uintptr_t>(fresh[i]->buffer()) + headroom_;
+    requests_[i].wr_id = posted_->next();
+    requests_[i].next = i + 1 < count ? &requests_[i + 1] : nullptr;
+    posted_->Push(fresh[i]);
+  }
+  ibv_recv_wr* bad = nullptr;
+  if (ibv_post_recv(pair_.pair.get(), requests_.data(), &bad) == 0) [[likely]]
+    return true;
+  const auto taken = static_cast<uint32_t>(bad - requests_.data());
+  posted_->Unpush(count - taken);
+  for (uint32_t i = taken; i < count; ++i) {
+    fresh[i]->Restart(headroom_, 0);
+    Packet* packet = fresh[i];
+    PacketPool::Put(&packet, 1);
+  }
+  return false;
+}
+
+// What comes before the card is asked for an event is found by looking after that. An event of an earlier asking would
+// wake for nothing.
+bool VerbsRxQueue::Arm() {
+  if (pair_.pair == nullptr) return true;
+  if (channel_ == nullptr || !early_.empty()) return false;
+  if (std::exchange(armed_, true)) return true;
+  TakeEvent();
+  if (ibv_req_notify_cq(pair_.completions.get(), 0) != 0) return armed_ = false;
+  return Poll(early_) == 0;
+}
+
+void VerbsRxQueue::TakeEvent() {
+  ibv_cq* queue = nullptr;
+  void* context = nullptr;
+  unsigned events = 0;
+  while (ibv_get_cq_event(channel_.get(), &queue, &context) == 0) ++events;
+  if (events != 0) ibv_ack_cq_events(pair_.completions.get(), events);
+}
+
+QueueStats VerbsRxQueue::stats() const {
+  return {.packets = packets_.value(),
+          .bytes = bytes_.value(),
+          .wakeups = wakeups_.value(),
+          .drops = drops_.Read()};
+}
+
+}  // namespace sluice

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VERBS_TX_INTERNAL_H_
+#define SLUICE_NIC_VERBS_TX_INTERNAL_H_
+
+// Transmit side of a port.
+//
+//   Burst ──Send──▶ send queue ──doorbell──▶ card ──▶ completion queue ──Reap──▶ pool
+//             └─(odd)─▶ Egress ──Put──▶ as above
+//
+// Only the last request of a burst asks for a completion: it tells that all before it are done.
+
+#include <array>
+#include <atomic>
+#include <optional>
+#include <vector>
+
+#include "nic/offload/egress_internal.h"
+#include "nic/verbs/link_internal.h"
+#include "nic/verbs/posted_internal.h"
+#include "nic/verbs/queue_pair_internal.h"
+#include "sluice/base/counters.h"
+#include "sluice/nic/queue.h"
+
+namespace sluice {
+
+// Lives as long as its Nic, for its statistics go on; a queue pair comes with Start and goes with Stop.
+class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
+ public:
+  VerbsTxQueue(QueueId id, const VerbsDevice& device, VerbsLink& link, uint32_t max_inline);
+
+  absl::Status Open(const QueueOptions& options, const ibv_mr& region);
+  // Waits a little for what is under way; what is left unsent counts as stopped.
+  void Close();
+
+  // Whether the queue pair failed since the last call. Control thread.
+  bool TakeFailure() { return failed_.exchange(false, std::memory_order_relaxed); }
+
+  size_t Send(Burst& burst) override;
+  size_t Reclaim() override;
+  QueueId id() const override { return id_; }
+  QueueStats stats() const override;
+
+ private:
+  std::optional<DropReason> Put(Burst& frames) override;
+  void CountSent(uint64_t packets, uint64_t bytes) override;
+  void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
+  bool Takes(const Packet& packet) const override;
+  bool LiesInReach(const Packet& packet) const;
+  bool CardFinishes(const Packet& packet) const;
+
+  bool LinkIsDown();
+  size_t DropAll(Burst& burst);
+  bool AnyOdd(const Burst& burst) const;
+  uint64_t Stage(Burst& frames);
+  size_t Describe(const Packet& packet, ibv_send_wr& request, size_t piece);
+  size_t Post(size_t count);
+  void DropFirst(Burst& frames);
+  size_t Reap();
+  void Fail(uint64_t number);
+  void Mend();
+  size_t FreeThrough(uint64_t number);
+  void LoseAll(DropReason reason);
+
+  const QueueId id_;
+  const VerbsDevice& device_;
+  VerbsLink& link_;
+  const uint32_t max_inline_;
+  const uint32_t max_pieces_;
+  VerbsQueuePair pair_;
+  std::optional<PostedPackets> posted_;
+  std::optional<Egress> egress_;
+  PacketPool* pool_ = nullptr;
+  uint32_t region_key_ = 0;
+  bool broken_ = false;
+  uint64_t debt_ = 0;  // frames in drops_ that were counted as sent before: taken off the next ones sent
+  std::atomic<bool> failed_{false};
+
+  std::array<ibv_send_wr, Burst::kCapacity> requests_{};
+  std::vector<ibv_sge> pieces_;  // of all requests of a burst
+
+  alignas(kCacheLine) Counter packets_;
+  Counter bytes_;
+  DropCounters drops_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VERBS_TX_INTERNAL_H_

@@ -6,6 +6,7 @@
 
 #include "sluice/base/status.h"
 #include "tests/nic/verbs_pair.h"
+#include "tests/support/frames.h"
 #include "tests/support/nic_bench.h"
 
 namespace sluice::testing {
@@ -30,8 +31,9 @@ TEST_CASE("a verbs port keeps the promises of a Nic on the poorest device", "[co
   CheckConformance(subject);
 }
 
-TEST_CASE("a verbs port keeps the promises of a Nic with small frames in the descriptors", "[conformance]") {
-  Subject subject = SubjectOn({}, {.max_inline = 128});
+TEST_CASE("a verbs port keeps the promises of a Nic with plain completions and frames in descriptors",
+          "[conformance]") {
+  Subject subject = SubjectOn({}, {.max_inline = 128, .marks = false});
   subject.ring = 1024;
   CheckConformance(subject);
 }
@@ -93,7 +95,6 @@ TEST_CASE("a rule that verbs cannot say, or a port cannot do, is refused with it
       {"pattern vlan / end actions queue index 0 / end", "match by presence of a tag"},
       {"pattern ipv4 fragment_offset is 1 / end actions queue index 0 / end", "match by fragment offset"},
       {"priority 65536 pattern end actions queue index 0 / end", "priority 65536"},
-      {"pattern end actions queue index 0 / mark id 1 / end", "mark"},
       {"pattern end actions rss / end", "RSS"}};
   for (const auto& [text, capability] : cases) {
     const absl::Status refused = ports.bench.b().InstallRule(*Rule::Parse(text)).status();
@@ -102,6 +103,27 @@ TEST_CASE("a rule that verbs cannot say, or a port cannot do, is refused with it
   }
   CHECK(ports.bench.b().InstallRule({.actions = {.queue = QueueId{2}}}).status().code() ==
         absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("arrivals carry the mark of the rule that they met, and no other") {
+  Ports ports;
+  ports.Install("pattern eth dst is 02:00:00:00:00:02 / end actions queue index 1 / mark id 77 / end");
+  Burst burst = ports.bench.Frames(0, 3);
+  burst.Push(MakePacket(ports.bench.pool_a(), UdpFrame({.destination_mac = "02:00:00:00:00:09"})));
+  CHECK(ports.bench.a().tx(kFirst).Send(burst) == 4);
+  Burst marked, plain;
+  CHECK(ports.bench.b().rx(kSecond).Receive(marked) == 3);
+  CHECK(ports.bench.b().rx(kFirst).Receive(plain) == 1);
+  for (const Packet* packet : marked) CHECK(packet->mark() == 77);
+  CHECK(plain[0].mark() == 0);
+}
+
+TEST_CASE("a verbs port that is not to tell marks refuses rules that mark") {
+  NicBench bench(SubjectOn({}, {.marks = false}));
+  bench.Start();
+  const absl::Status refused = bench.b().InstallRule({.actions = {.queue = kFirst, .mark = 1}}).status();
+  CHECK(refused.code() == absl::StatusCode::kUnimplemented);
+  CHECK(ProblemOf(refused)->capability == "marks");
 }
 
 TEST_CASE("a verbs port that takes nothing gets what rules say") {

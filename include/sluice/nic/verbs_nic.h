@@ -68,6 +68,10 @@ struct VerbsNicOptions {
   // Frames up to so many bytes are copied into the descriptor, so that the card need not fetch them. 0 = none; Start
   // refuses more than the card takes. Worth it where the card is far from the memory: measure.
   uint32_t max_inline = 0;
+
+  // Receive through completion queues of the extended kind, which tell marks, where the card has them. False: rules that
+  // mark are refused, and a burst is received by one call into the driver, not by some calls for each frame.
+  bool marks = true;
 };
 
 // A capability, and how it was found.

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "base/text_file_internal.h"
 #include "nic/verbs/device_internal.h"
+#include "nic/verbs/queue_pair_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/base/topology.h"
 
@@ -110,7 +111,7 @@ absl::StatusOr<std::unique_ptr<VerbsDevice>> VerbsDevice::Open(const VerbsNicOpt
   if (text.starts_with("rdma:")) text.remove_prefix(5);
   std::unique_ptr<VerbsDevice> device(new VerbsDevice(absl::StrCat("verbs ", std::string(text))));
   if (absl::Status found = device->Find(options); !found.ok()) return found;
-  if (absl::Status asked = device->Ask(); !asked.ok()) return asked;
+  if (absl::Status asked = device->Ask(options); !asked.ok()) return asked;
   return device;
 }
 
@@ -175,7 +176,7 @@ absl::Status VerbsDevice::CheckPort() const {
                       .remedy = "set its link type to Ethernet (mlxconfig LINK_TYPE_P1=2), or use another"});
 }
 
-absl::Status VerbsDevice::Ask() {
+absl::Status VerbsDevice::Ask(const VerbsNicOptions& options) {
   if (absl::Status port = CheckPort(); !port.ok()) return port;
   ibv_device_attr_ex attr{};
   if (const int error = ibv_query_device_ex(context_, nullptr, &attr); error != 0) {
@@ -186,6 +187,7 @@ absl::Status VerbsDevice::Ask() {
   if (domain_ == nullptr)
     return Failed(errno, "open", "", "no protection domain", "close other RDMA programs");
   Describe(attr);
+  if (options.marks) TryMarks();
   return TryQueuePair();
 }
 
@@ -218,6 +220,13 @@ void VerbsDevice::Describe(const ibv_device_attr_ex& attr) {
   able_.rule_counters = counters != nullptr;
   Note("rule counters", able_.rule_counters,
        able_.rule_counters ? "" : absl::StrCat("ibv_create_counters: ", ErrnoText(errno)));
+}
+
+void VerbsDevice::TryMarks() {
+  if (ibv_cq_ex* const queue = MakeExtendedQueue(context_, 1, nullptr)) {
+    tells_marks_ = ibv_destroy_cq(ibv_cq_ex_to_cq(queue)) == 0;
+  }
+  Note("marks", tells_marks_, tells_marks_ ? "" : absl::StrCat("ibv_create_cq_ex: ", ErrnoText(errno)));
 }
 
 // Whether there are raw packet queue pairs, nobody says: one is made.

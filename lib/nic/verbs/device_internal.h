@@ -28,6 +28,7 @@ class VerbsDevice {
   NodeId node() const { return node_; }
   const Capabilities& able() const { return able_; }
   uint32_t max_pieces() const { return max_pieces_; }
+  bool tells_marks() const { return tells_marks_; }
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -40,10 +41,11 @@ class VerbsDevice {
   explicit VerbsDevice(std::string name) : name_(std::move(name)) {}
 
   absl::Status Find(const VerbsNicOptions& options);
-  absl::Status Ask();
+  absl::Status Ask(const VerbsNicOptions& options);
   absl::Status CheckPort() const;
   absl::Status TryQueuePair();
   void Describe(const ibv_device_attr_ex& attr);
+  void TryMarks();
   void Note(std::string name, bool found, std::string detail);
 
   const std::string name_;
@@ -55,6 +57,7 @@ class VerbsDevice {
   NodeId node_ = kUnknownNode;
   uint32_t mtu_ = 0;
   uint32_t max_pieces_ = 1;
+  bool tells_marks_ = false;
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

@@ -7,10 +7,23 @@
 
 namespace sluice {
 
+ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel) {
+  ibv_cq_init_attr_ex init{};
+  init.cqe = entries;
+  init.channel = channel;
+  init.wc_flags = IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_FLOW_TAG;
+  return ibv_create_cq_ex(context, &init);
+}
+
 absl::StatusOr<VerbsQueuePair> MakeQueuePair(const VerbsDevice& device, const VerbsSide& side) {
   VerbsQueuePair made;
   const auto entries = static_cast<int>(side.ring);
-  made.completions.reset(ibv_create_cq(device.context(), entries, nullptr, side.channel, 0));
+  if (!side.sends && device.tells_marks()) {
+    made.extended = MakeExtendedQueue(device.context(), side.ring, side.channel);
+    if (made.extended != nullptr) made.completions.reset(ibv_cq_ex_to_cq(made.extended));
+  } else {
+    made.completions.reset(ibv_create_cq(device.context(), entries, nullptr, side.channel, 0));
+  }
   if (made.completions == nullptr) {
     return device.Failed(errno, "start", "", absl::StrCat("no completion queue of ", side.ring),
                          "use shorter rings, or fewer queues");

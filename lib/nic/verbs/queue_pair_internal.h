@@ -13,8 +13,11 @@ struct VerbsQueuePair {
   void Destroy() {
     pair.reset();
     completions.reset();
+    extended = nullptr;
   }
 
+  // Of the same queue, where the device has it: tells marks.
+  ibv_cq_ex* extended = nullptr;
   VerbsPtr<ibv_cq> completions;  // after the queue pair, which holds it
   VerbsPtr<ibv_qp> pair;
 };
@@ -26,6 +29,9 @@ struct VerbsSide {
   uint32_t max_inline = 0;
   ibv_comp_channel* channel = nullptr;
 };
+
+// A completion queue that tells lengths and marks; null where the device has none, with an errno.
+ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel);
 
 // Made, and not yet ready. kResourceExhausted when the card has not so much to give.
 absl::StatusOr<VerbsQueuePair> MakeQueuePair(const VerbsDevice& device, const VerbsSide& side);

@@ -41,8 +41,9 @@ absl::Status VerbsNicImpl::CheckRule(const Rule& rule) const {
     return Refuse(absl::StatusCode::kFailedPrecondition, kInstall, "is stopped", "start it first");
   if (absl::Status sense = sluice::CheckRule(rule); !sense.ok()) return sense;
   const RuleActions& actions = rule.actions;
-  if (actions.mark) {
-    return Lacks(kInstall, "mark", "completions carry no tag", "mark it in software behind the queue");
+  if (actions.mark && !device_->tells_marks()) {
+    return Lacks(kInstall, "marks", "completions carry no mark",
+                 "set VerbsNicOptions::marks, or mark it in software behind the queue");
   }
   if (actions.count && !capabilities().rule_counters) {
     return Lacks(kInstall, "rule counters", "the device has none", "install it without count");

@@ -95,36 +95,59 @@ size_t VerbsRxQueue::Receive(Burst& burst) {
 
 // Takes what has come, without counting it, and fills the ring up.
 size_t VerbsRxQueue::Poll(Burst& burst) {
-  std::array<ibv_wc, Burst::kCapacity> done;
-  const int polled = ibv_poll_cq(pair_.completions.get(), static_cast<int>(burst.room()), done.data());
-  size_t good = 0;
-  if (polled > 0) {
-    Packet** const slots = burst.Extend(static_cast<size_t>(polled));
-    for (size_t i = 0; i < static_cast<size_t>(polled); ++i) good += Describe(done[i], slots[good]);
-    burst.DropBack(static_cast<size_t>(polled) - good);
-  }
+  const size_t before = burst.size();
+  if (burst.room() > 0) pair_.extended != nullptr ? PollExtended(burst) : PollPlain(burst);
   if (broken_) [[unlikely]]
     Mend();
   if (posted_->room() >= refill_batch_) Refill();
-  return good;
+  return burst.size() - before;
 }
 
-// Whether `done` is a frame. A number that is not the oldest's is a leftover of before a reset.
-bool VerbsRxQueue::Describe(const ibv_wc& done, Packet*& packet) {
-  if (posted_->count() == 0 || done.wr_id != posted_->first()) return false;
-  packet = posted_->Pop();
+void VerbsRxQueue::PollPlain(Burst& burst) {
+  std::array<ibv_wc, Burst::kCapacity> done;
+  const int polled = ibv_poll_cq(pair_.completions.get(), static_cast<int>(burst.room()), done.data());
+  for (int i = 0; i < polled; ++i) {
+    const ibv_wc& one = done[static_cast<size_t>(i)];
+    Packet* const packet =
+        Describe({.number = one.wr_id, .status = one.status, .bytes = one.byte_len, .flags = one.wc_flags});
+    if (packet != nullptr) burst.PushRaw(packet);
+  }
+}
+
+// Each answer is a call into the driver: only what is needed is asked.
+void VerbsRxQueue::PollExtended(Burst& burst) {
+  ibv_cq_ex* const queue = pair_.extended;
+  ibv_poll_cq_attr attr{};
+  if (ibv_start_poll(queue, &attr) != 0) return;
+  do {
+    Done done{.number = queue->wr_id, .status = queue->status};
+    if (done.status == IBV_WC_SUCCESS) {
+      done.bytes = ibv_wc_read_byte_len(queue);
+      done.flags = ibv_wc_read_wc_flags(queue);
+      done.mark = ibv_wc_read_flow_tag(queue);
+    }
+    if (Packet* const packet = Describe(done)) burst.PushRaw(packet);
+  } while (burst.room() > 0 && ibv_next_poll(queue) == 0);
+  ibv_end_poll(queue);
+}
+
+// Null when it is no frame. A number that is not the oldest's is a leftover of before a reset.
+Packet* VerbsRxQueue::Describe(const Done& done) {
+  if (posted_->count() == 0 || done.number != posted_->first()) return nullptr;
+  Packet* packet = posted_->Pop();
   if (done.status != IBV_WC_SUCCESS) [[unlikely]] {
     CountFailure(done.status);
     packet->Restart(headroom_, 0);
     PacketPool::Put(&packet, 1);
-    return false;
+    return nullptr;
   }
-  packet->Restart(headroom_, done.byte_len);
+  packet->Restart(headroom_, done.bytes);
   packet->Arrive(port_, id_);
-  if ((done.wc_flags & IBV_WC_IP_CSUM_OK) != 0) {
+  if ((done.flags & IBV_WC_IP_CSUM_OK) != 0) {
     packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
   }
-  return true;
+  if (done.mark != 0) packet->set_mark(done.mark);
+  return packet;
 }
 
 // A request that failed stops its queue pair, and those behind it come back empty: no frame was in them.

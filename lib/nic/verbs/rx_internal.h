@@ -40,8 +40,19 @@ class VerbsRxQueue final : public RxQueue {
  private:
   static constexpr uint32_t kRefill = 32;  // requests posted at once
 
+  // What a completion tells, of either kind of queue.
+  struct Done {
+    uint64_t number;
+    ibv_wc_status status;
+    uint32_t bytes = 0;  // this and the rest only of a success
+    unsigned flags = 0;
+    uint32_t mark = 0;
+  };
+
   size_t Poll(Burst& burst);
-  bool Describe(const ibv_wc& done, Packet*& packet);
+  void PollPlain(Burst& burst);
+  void PollExtended(Burst& burst);
+  Packet* Describe(const Done& done);
   void CountFailure(ibv_wc_status status);
   void Mend();
   void GiveBack();

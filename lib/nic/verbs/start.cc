@@ -14,7 +14,8 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kLowest = 65535;  // of the priorities that verbs have
+// The lowest of the priorities that a card has: verbs have 65536 of them, cards as few as 16.
+constexpr uint32_t kLowest[] = {65535, 4095, 255, 15, 7, 3, 1, 0};
 
 std::string LockedMemoryLimit() {
   rlimit limit{};
@@ -115,23 +116,34 @@ void VerbsNicImpl::CloseQueues() {
   for (VerbsTxQueue& queue : tx_) queue.Close();
 }
 
-// Behind all rules.
 absl::Status VerbsNicImpl::LetIn() {
-  std::vector<Rule> rules;
-  const RuleActions first = {.queue = QueueId{0}};
-  if (options_.take == VerbsTake::kAll) rules.push_back({.kind = RuleKind::kAllDefault, .actions = first});
-  if (options_.take == VerbsTake::kOwnAddress) {
-    rules.push_back({.priority = kLowest,
-                     .match = {.outer = {.ethernet = EthernetMatch{.destination = mac()}}},
-                     .actions = first});
-    rules.push_back({.kind = RuleKind::kMulticastDefault, .actions = first});
+  constexpr RuleActions kFirst = {.queue = QueueId{0}};
+  switch (options_.take) {
+    case VerbsTake::kNothing:
+      return absl::OkStatus();
+    case VerbsTake::kAll:
+      return Take({.kind = RuleKind::kAllDefault, .actions = kFirst});
+    case VerbsTake::kOwnAddress:
+      break;
   }
-  for (const Rule& rule : rules) {
-    absl::StatusOr<Installed> put = Put(rule);
-    if (!put.ok()) return put.status();
-    takes_.push_back(*std::move(put));
+  if (absl::Status multicast = Take({.kind = RuleKind::kMulticastDefault, .actions = kFirst});
+      !multicast.ok()) {
+    return multicast;
   }
-  return absl::OkStatus();
+  Rule own = {.match = {.outer = {.ethernet = EthernetMatch{.destination = mac()}}}, .actions = kFirst};
+  absl::Status taken;
+  for (const uint32_t priority : kLowest) {
+    own.priority = priority;
+    taken = Take(own);
+    if (taken.ok()) break;
+  }
+  return taken;
+}
+
+absl::Status VerbsNicImpl::Take(const Rule& rule) {
+  absl::StatusOr<Installed> put = Put(rule);
+  if (put.ok()) takes_.push_back(*std::move(put));
+  return put.status();
 }
 
 absl::Status VerbsNicImpl::Stop() {

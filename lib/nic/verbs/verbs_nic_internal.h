@@ -66,6 +66,7 @@ class VerbsNicImpl final : public VerbsNic {
   absl::StatusOr<VerbsPtr<ibv_mr>> Register(const Region& region) const;
   absl::Status OpenQueues(const QueueOptions& queues, const ibv_mr& region);
   absl::Status LetIn();
+  absl::Status Take(const Rule& rule);
   void CloseQueues();
 
   absl::Status CheckRule(const Rule& rule) const;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # libsluice: every lib/<layer>/**.cc. The objects are also a static archive for the tests, which reach private headers.
 file(GLOB_RECURSE SLUICE_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/*.cc)
+list(FILTER SLUICE_SOURCES EXCLUDE REGEX "/standalone/")  # programs and plug-ins of their own
 file(GLOB_RECURSE SLUICE_HEADERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/sluice/*.h)
 
 # A backend is a folder; beside it, for builds without its libraries, one source that answers with what is missing.

@@ -11,10 +11,6 @@
 namespace sluice {
 namespace {
 
-bool IsTag(Ethertype type) {
-  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
-}
-
 // Ethernet at `at` and the tags behind it, as far as they end before `end`.
 void TakeEthernet(const uint8_t* data, size_t at, size_t end, HeaderFields& out) {
   if (at + sizeof(EthernetHeader) > end) return;
@@ -24,7 +20,7 @@ void TakeEthernet(const uint8_t* data, size_t at, size_t end, HeaderFields& out)
   out.has |= HeaderFields::kEthernet;
   Ethertype type = ethernet->type.get();
   at += sizeof(EthernetHeader);
-  for (int tags = 0; IsTag(type) && tags < kMaxVlanTags && at + sizeof(VlanTag) <= end; ++tags) {
+  for (int tags = 0; IsVlan(type) && tags < kMaxVlanTags && at + sizeof(VlanTag) <= end; ++tags) {
     const auto* tag = HeaderAt<VlanTag>(data, at);
     if ((out.has & HeaderFields::kVlan) == 0) out.tci = tag->tci.get();
     out.has |= HeaderFields::kVlan;

@@ -24,7 +24,7 @@ struct FieldWord {
   Radix radix;
 };
 
-// Calls visit(field word) for each field of the header that `Item` matches.
+// The fields of the header that `Item` matches, in the order in which they are written.
 template <typename Item>
 constexpr auto kFieldsOf = nullptr;
 template <>

@@ -49,10 +49,6 @@ struct Extent {
   bool ExceedsLengthField(uint32_t offset) const { return end - offset > 0xffff; }
 };
 
-inline bool IsVlan(Ethertype type) {
-  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
-}
-
 // Whether a UDP port may be that of a tunnel: they are all in one range.
 inline bool MayBeTunnel(uint16_t port) { return port >= kVxlanPort && port <= kMplsUdpPort; }
 

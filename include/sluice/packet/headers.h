@@ -50,6 +50,11 @@ enum class Ethertype : uint16_t {
   kOldQinq = 0x9100,  // service tag of switches older than 802.1ad
 };
 
+// Whether a VlanTag comes next.
+constexpr bool IsVlan(Ethertype type) {
+  return type == Ethertype::kVlan || type == Ethertype::kServiceVlan || type == Ethertype::kOldQinq;
+}
+
 // Protocol numbers (iana.org/assignments/protocol-numbers); next header values of IPv6 too.
 enum class IpProtocol : uint8_t {
   kHopByHop = 0,

@@ -94,18 +94,17 @@ DropCounts ModelNicCore::drops() const {
 
 std::vector<NicEvent> ModelNicCore::TakeEvents() {
   if (running()) wire_->Service();
-  std::vector<NicEvent> events;
   const LinkState now = link();
+  const bool gone = wire_->gone();
+  const bool turned = std::exchange(told_, now) != now;
+  const bool left = !std::exchange(told_gone_, gone) && gone;
+  if (!turned && !left) return {};
   const bool up = now == LinkState::kUp;
   std::string detail = wire_->link_detail();
   if (detail.empty()) detail = up ? "the peer is there" : "the peer is gone";
-  if (std::exchange(told_, now) != now) {
-    events.push_back({up ? NicEvent::Kind::kLinkUp : NicEvent::Kind::kLinkDown, QueueId{}, detail});
-  }
-  const bool gone = wire_->gone();
-  if (!std::exchange(told_gone_, gone) && gone) {
-    events.push_back({NicEvent::Kind::kRemoved, QueueId{}, detail});
-  }
+  std::vector<NicEvent> events;
+  if (turned) events.push_back({up ? NicEvent::Kind::kLinkUp : NicEvent::Kind::kLinkDown, QueueId{}, detail});
+  if (left) events.push_back({NicEvent::Kind::kRemoved, QueueId{}, detail});
   return events;
 }
 

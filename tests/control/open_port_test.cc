@@ -40,7 +40,8 @@ TEST_CASE("a text that is no port is refused, naming the part and what could sta
        {Case{"", "\"\""}, Case{"eth0", "eth0"}, Case{"ftp:eth0", "ftp"}, Case{"xdp:", "xdp:"},
         Case{"xdp:eth0,zero-copy=maybe", "zero-copy=maybe"}, Case{"xdp:eth0,colour=red", "colour"},
         Case{"model:moon", "moon"}, Case{"shm:/tmp/x,role=king", "role=king"},
-        Case{"tap:t0,tso=maybe", "tso=maybe"}, Case{"pcap:/tmp/x,loops=many", "loops=many"}}) {
+        Case{"tap:t0,tso=maybe", "tso=maybe"}, Case{"pcap:/tmp/x,loops=many", "loops=many"},
+        Case{"rdma:mlx5_0/1,take=some", "take=some"}, Case{"rdma:mlx5_0/1,mac=me", "mac=me"}}) {
     INFO(bad.text);
     const absl::Status status = OpenPort(bad.text).status();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
@@ -50,8 +51,8 @@ TEST_CASE("a text that is no port is refused, naming the part and what could sta
   }
 }
 
-TEST_CASE("an interface that is not there is said so") {
-  const absl::Status status = OpenPort("xdp:sluicenone0").status();
+TEST_CASE("an interface or a device that is not there is said so") {
+  const absl::Status status = OpenPort(GENERATE("xdp:sluicenone0", "rdma:sluicenone_0/1")).status();
   INFO(status);
   CHECK_FALSE(status.ok());
   REQUIRE(ProblemOf(status).has_value());

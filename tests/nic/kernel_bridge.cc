@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/nic/packet_socket_wire.h"
-#include "sluice/nic/xdp_nic.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
 #include "tests/nic/forwarding_wire.h"
@@ -138,8 +137,8 @@ KernelBridge::KernelBridge(const BridgeOptions& options)
       right_interface(options.right_is_tap ? "tap0" : "eth0"),
       pool_(Take(PacketPool::Create({.packets = 8192, .huge_pages = HugePages::kOff}))) {
   if (!options.right_is_tap) veth_ = std::make_unique<VethPair>(middle, "port0", right, "eth0");
-  left_nic_ = NicOn(LeftWire(options.left_tap), options.hardware);
-  right_nic_ = options.right_is_xdp ? RightXdpNic() : NicOn(RightWire(options), options.hardware);
+  left_nic_ = Started(ModelOn(LeftWire(options.left_tap), options.hardware));
+  right_nic_ = RightNic(options);
   left.MustRun(options.setup_left);
   right.MustRun(options.setup_right.empty() ? "ip addr add 10.0.0.2/24 dev " + right_interface
                                             : options.setup_right);
@@ -161,21 +160,22 @@ KernelBridge::~KernelBridge() {
   pump_.join();
 }
 
-std::unique_ptr<Nic> KernelBridge::NicOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const {
+std::unique_ptr<Nic> KernelBridge::ModelOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const {
   std::string name = wire->traits().name;
-  auto nic = Take(ModelNic::Open({.name = std::move(name), .hardware = hardware}, std::move(wire)));
-  const uint32_t ring = std::min(QueueOptions().tx_ring, hardware.max_ring_size);
+  return Take(ModelNic::Open({.name = std::move(name), .hardware = hardware}, std::move(wire)));
+}
+
+std::unique_ptr<Nic> KernelBridge::Started(std::unique_ptr<Nic> nic) const {
+  const uint32_t ring = std::min(QueueOptions().tx_ring, nic->capabilities().max_ring_size);
   const absl::Status started = nic->Start({.rx_ring = ring, .tx_ring = ring, .pool = pool_.get()});
   if (!started.ok()) throw std::runtime_error(started.ToString());
   return nic;
 }
 
-std::unique_ptr<Nic> KernelBridge::RightXdpNic() const {
+std::unique_ptr<Nic> KernelBridge::RightNic(const BridgeOptions& options) const {
+  if (!options.open_right) return Started(ModelOn(RightWire(options), options.hardware));
   const NamespaceScope inside(middle);
-  auto nic = Take(OpenXdpNic({.interface = "port0"}));
-  const absl::Status started = nic->Start({.pool = pool_.get()});
-  if (!started.ok()) throw std::runtime_error(started.ToString());
-  return nic;
+  return Started(options.open_right());
 }
 
 std::unique_ptr<Wire> KernelBridge::LeftWire(TapWireOptions options) const {

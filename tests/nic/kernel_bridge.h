@@ -6,7 +6,7 @@
 //
 //   left kernel ── tap0 ── ModelNic ═ stage ═ ModelNic ─┬─ tap0 ─────────────── right kernel
 //     10.0.0.1                (a thread)                ├─ AF_PACKET, veth eth0     10.0.0.2
-//                                                       └─ XdpNic in its place, veth eth0
+//                                                       └─ another Nic in its place, veth eth0
 //
 // Frames into a veth go without any mark, so that the kernel behind it checks every checksum.
 
@@ -36,7 +36,8 @@ struct BridgeOptions {
   Stage to_right = {}, to_left = {};
   // Put around the wire on the right.
   std::function<std::unique_ptr<Wire>(std::unique_ptr<Wire>)> around_right = {};
-  bool right_is_xdp = false;
+  // In place of the NIC on the right: on port0, called inside the namespace that has it.
+  std::function<std::unique_ptr<Nic>()> open_right = {};
 };
 
 class KernelBridge {
@@ -65,8 +66,9 @@ class KernelBridge {
   const std::string right_interface;
 
  private:
-  std::unique_ptr<Nic> NicOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const;
-  std::unique_ptr<Nic> RightXdpNic() const;
+  std::unique_ptr<Nic> ModelOn(std::unique_ptr<Wire> wire, const ModelHardware& hardware) const;
+  std::unique_ptr<Nic> Started(std::unique_ptr<Nic> nic) const;
+  std::unique_ptr<Nic> RightNic(const BridgeOptions& options) const;
   std::unique_ptr<Wire> LeftWire(TapWireOptions options) const;
   std::unique_ptr<Wire> RightWire(const BridgeOptions& options) const;
   void CountUncut(const Burst& burst);

@@ -691,15 +691,17 @@ TEST_CASE("two kernels ping each other through two ports", "[xdp]") {
   CHECK(Says(ping.output, " 0% packet loss"));
 }
 
+std::unique_ptr<Nic> OpenRight() { return MustOpen({.interface = "port0"}); }
+
 TEST_CASE("what a kernel leaves uncut on TAP, an AF_XDP port sends as frames, with not one wrong", "[xdp]") {
-  const testing::KernelBridge bridge({.right_is_xdp = true});
+  const testing::KernelBridge bridge({.open_right = OpenRight});
   testing::CheckWhole(bridge, testing::SendStream(bridge, 24'000'000));
   CHECK(bridge.longest_uncut() > testing::KernelBridge::kUncut);
   CHECK(bridge.MeanFrameAtRight() <= 1514);
 }
 
 TEST_CASE("datagrams that a kernel left to be cut reach another through an AF_XDP port", "[xdp]") {
-  const testing::KernelBridge bridge({.left_tap = {.uso = Want::kRequire}, .right_is_xdp = true});
+  const testing::KernelBridge bridge({.left_tap = {.uso = Want::kRequire}, .open_right = OpenRight});
   testing::CheckWhole(bridge, testing::SendDatagrams(bridge, 20, 46));
   CHECK(bridge.uncut() >= 20);
 }

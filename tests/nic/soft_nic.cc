@@ -72,7 +72,10 @@ RawPair::RawPair(SoftNic& nic, const RawPairOptions& options)
   region_ =
       Must(ibv_reg_mr(nic.domain(), memory_.data(), memory_.size(), IBV_ACCESS_LOCAL_WRITE), "ibv_reg_mr");
   cq_ = Must(ibv_create_cq(nic.context(), options.completions, nullptr, options.channel, 0), "ibv_create_cq");
-  ibv_qp_init_attr init{};
+  ibv_qp_init_attr_ex init{};
+  init.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS;
+  init.pd = nic.domain();
+  if (options.block_own_multicast) init.create_flags = IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
   init.send_cq = init.recv_cq = cq_;
   init.qp_type = IBV_QPT_RAW_PACKET;
   init.sq_sig_all = options.signal_all ? 1 : 0;
@@ -81,7 +84,7 @@ RawPair::RawPair(SoftNic& nic, const RawPairOptions& options)
               .max_send_sge = options.pieces,
               .max_recv_sge = options.pieces,
               .max_inline_data = options.inline_bytes};
-  qp_ = Must(ibv_create_qp(nic.domain(), &init), "ibv_create_qp");
+  qp_ = Must(ibv_create_qp_ex(nic.context(), &init), "ibv_create_qp_ex");
   for (const ibv_qp_state state : {IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS}) {
     if (SetState(state) != 0) throw std::runtime_error("ibv_modify_qp");
   }

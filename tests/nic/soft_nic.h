@@ -96,6 +96,7 @@ struct RawPairOptions {
   int completions = 256;
   bool signal_all = true;
   ibv_comp_channel* channel = nullptr;  // of the completion queue
+  bool block_own_multicast = false;
 };
 
 // A raw packet queue pair with a completion queue for both directions, and registered memory of 2 KiB a slot.

@@ -231,6 +231,19 @@ TEST_CASE(
   CHECK(pair.Receive().size() == (loopback ? 1u : 0u));
 }
 
+TEST_CASE("a queue pair that blocks its own multicast gets that of others") {
+  Crowd crowd;
+  RawPair deaf(crowd.cable.right, {.block_own_multicast = true});
+  for (RawPair* pair : {&crowd.a, &deaf}) pair->Steer(FlowSpec(IBV_FLOW_ATTR_MC_DEFAULT));
+  for (size_t i = 0; i < 4; ++i) REQUIRE(deaf.PostReceive(i) == 0);
+  REQUIRE(crowd.b.Send(UdpFrame({.destination_mac = kMulticast})) == 0);
+  CHECK(crowd.Got() == Got{1, 0});
+  CHECK(deaf.Receive().empty());
+  crowd.Send(UdpFrame({.destination_mac = kMulticast}));
+  CHECK(crowd.Got() == Got{1, 0});
+  CHECK(deaf.Receive().size() == 1);
+}
+
 TEST_CASE("a frame whose lengths are false is steered by its headers all the same") {
   Crowd crowd;
   crowd.a.Steer(FlowSpec().UdpTo(2000));

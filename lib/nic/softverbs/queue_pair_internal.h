@@ -41,6 +41,10 @@ class SoftQueuePair {
     return spreads() ? spread_->QueueFor(packet) : *receive_;
   }
 
+  // Whether multicast that this port sends is kept from it. Not by itself.
+  bool blocks_own_multicast() const { return blocks_own_multicast_; }
+  void BlockOwnMulticast() { blocks_own_multicast_ = true; }
+
   State state() const { return state_; }
   // Of a step that the drawing has, or none at all.
   void SetState(State state);
@@ -56,6 +60,7 @@ class SoftQueuePair {
  private:
   const uint32_t number_;
   State state_ = State::kReset;
+  bool blocks_own_multicast_ = false;
   const std::unique_ptr<SoftSendQueue> send_;
   const std::unique_ptr<SoftReceiveQueue> receive_;
   const std::unique_ptr<SoftSpread> spread_;

@@ -54,7 +54,8 @@ const SoftSteering::Verdict& SoftSteering::Find(Packet& packet, Way way) {
   if (way == Way::kReceived || verdict_.dropped) return verdict_;
   if (!multicast_loopback_ || !IsMulticast(packet)) return verdict_;
   table_.Match(packet, RuleDirection::kIngress, [&](const TableRule& rule) {
-    if (rule.rule.kind != RuleKind::kSniffer) Apply(rule);  // it has its copy
+    const bool has_its_copy = rule.rule.kind == RuleKind::kSniffer;
+    if (!has_its_copy && !pairs_[rule.owner]->blocks_own_multicast()) Apply(rule);
   });
   return verdict_;
 }

@@ -5,7 +5,8 @@
 // Which queue pairs get a frame: the port's rules, in the one table that all steering of the library goes by.
 //
 //   received:  sniffers, then the rules of ingress
-//   sent:      sniffers, then the rules of egress, which may drop it; multicast then meets the rules of ingress too
+//   sent:      sniffers, then the rules of egress, which may drop it; multicast then meets the rules of ingress too,
+//              but those of queue pairs that block their own
 //
 // Threads: under the lock of the device.
 

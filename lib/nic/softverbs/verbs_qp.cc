@@ -12,6 +12,7 @@ using State = SoftQueuePair::State;
 constexpr uint32_t kSpread = IBV_QP_INIT_ATTR_IND_TABLE | IBV_QP_INIT_ATTR_RX_HASH;
 constexpr uint32_t kKnownInit = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS |
                                 IBV_QP_INIT_ATTR_MAX_TSO_HEADER | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS | kSpread;
+constexpr uint32_t kBlockOwn = IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
 constexpr uint16_t kLongestHeaders = 512;  // before what is segmented
 
 // What a program may ask of its queues, and is then granted as asked.
@@ -33,7 +34,7 @@ uint16_t HeadersOf(const ibv_qp_init_attr_ex& attr) {
 // Both or neither; and then there are no queues of its own.
 int CheckSpread(const SoftDevice& device, const ibv_qp_init_attr_ex& attr) {
   if ((attr.comp_mask & kSpread) != kSpread || attr.rwq_ind_tbl == nullptr) return EINVAL;
-  if (FlagsOf(attr) != 0 || HeadersOf(attr) > 0) return EOPNOTSUPP;
+  if ((FlagsOf(attr) & ~kBlockOwn) != 0 || HeadersOf(attr) > 0) return EOPNOTSUPP;
   if (attr.cap.max_send_wr > 0 || attr.cap.max_recv_wr > 0) return EINVAL;
   return CanHash(device, attr.rx_hash_conf) ? 0 : EINVAL;
 }
@@ -43,7 +44,7 @@ uint64_t SendCallsOf(const ibv_qp_init_attr_ex& attr) {
 }
 
 int CheckOffloads(const SoftwareVerbsHardware& hardware, const ibv_qp_init_attr_ex& attr) {
-  uint32_t able = 0;
+  uint32_t able = kBlockOwn;
   if (hardware.vlan_strip) able |= IBV_QP_CREATE_CVLAN_STRIPPING;
   if (hardware.scatter_fcs) able |= IBV_QP_CREATE_SCATTER_FCS;
   if ((FlagsOf(attr) & ~able) != 0) return EOPNOTSUPP;
@@ -100,6 +101,7 @@ void FillIn(SoftQp& made, ibv_context* context, const ibv_qp_init_attr_ex& attr)
   qp.send_cq = attr.send_cq;
   qp.recv_cq = attr.recv_cq;
   qp.handle = qp.qp_num = made.pair->number();
+  if ((FlagsOf(attr) & kBlockOwn) != 0) made.pair->BlockOwnMulticast();
   if (made.pair->spreads()) made.table = static_cast<SoftTable*>(attr.rwq_ind_tbl);
   made.max_headers = HeadersOf(attr);
   if (!made.pair->spreads() && SendCallsOf(attr) != 0) FillInSendCalls(made);

@@ -1,18 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The main job, seen to work: a host process that links libsluice switches the kernel's own TCP between two guests and the
-# outside, each a network namespace behind a veth pair, over AF_XDP.
+# outside, each a network namespace behind a veth pair: guests over AF_XDP, the outside over verbs.
 #
 #      guest1 10.77.0.1      guest2 10.77.0.2      outside 10.77.0.3        namespaces of their own
 #            │ veth                │ veth                │ veth
+#            │                     │             soft0, a verbs NIC in software
 #      ┌─────┴─────────────────────┴─────────────────────┴─────┐
-#      │ host: xdp:guest1          xdp:guest2      xdp:uplink  │            a fourth namespace
+#      │ host: xdp:guest1          xdp:guest2    rdma:soft0/1  │            a fourth namespace
 #      └───────────────────────────────────────────────────────┘
+#
+# With an RDMA NIC the host's last word is the card's name: rdma:mlx5_0/1.
 #
 # Shows ping, a file transfer compared by checksum, and iperf3 with TCP and UDP both ways; prints the host's tables, checks
 # that what the guests' kernels miss is what the drop table tells of, and removes all that it made, also on Ctrl-C.
 #
-#   sh examples/quickstart.sh            SECONDS_EACH=5 for longer iperf3 runs (default 2)
+#   sh examples/quickstart.sh            SECONDS_EACH=5 for longer iperf3 runs (default 2);
+#                                        UPLINK=xdp:uplink for AF_XDP to the outside too
 set -eu
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
@@ -21,6 +25,7 @@ and to install what is missing; run: sudo sh examples/quickstart.sh" >&2
   exit 1
 fi
 seconds=${SECONDS_EACH:-2}
+uplink=${UPLINK:-rdma:soft0/1}
 tag=sluice-qs-$$
 work=$(mktemp -d)
 host_pid=
@@ -48,8 +53,8 @@ trap 'clean_up; exit 129' HUP
 # 1. Install and build.
 sh cmake/install-packages.sh
 cmake --preset release -DSLUICE_BUILD_BENCHMARKS=OFF >"$work/build.log" || { cat "$work/build.log"; exit 1; }
-echo "building the library and the example host ..."
-cmake --build --preset release --target host >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+echo "building the library, the example host and the software verbs device ..."
+cmake --build --preset release --target host sluice_softverbs >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 
 # 2. Four namespaces and three cables. What a guest leaves to be finished by hardware (checksums, segmenting), AF_XDP does
 #    not tell of: off, as it would be for a card without offloads.
@@ -80,10 +85,16 @@ add_guest guest1 guest1 10.77.0.1
 add_guest guest2 guest2 10.77.0.2
 add_guest outside uplink 10.77.0.3
 
-# 3. The host.
+# 3. The host, with a device that has its cable plugged into the interface "uplink".
+cat >"$work/verbs.conf" <<CONF
+device soft0
+  mac 02:00:00:00:00:30
+  wire packet uplink
+CONF
 : >"$work/host.err"
-ip netns exec "$tag-host" build/release/examples/host --quiet --snapshot-json "$work/end.json" \
-  xdp:guest1 xdp:guest2 xdp:uplink >"$work/host.out" 2>"$work/host.err" &
+ip netns exec "$tag-host" build/release/lib/nic/softverbs/standalone/sluice-softverbs "$work/verbs.conf" -- \
+  build/release/examples/host --quiet --snapshot-json "$work/end.json" \
+  xdp:guest1 xdp:guest2 "$uplink" >"$work/host.out" 2>"$work/host.err" &
 host_pid=$!
 tries=0
 until grep -q '^ready' "$work/host.err"; do

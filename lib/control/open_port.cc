@@ -17,6 +17,7 @@
 #include "sluice/nic/pair_wire.h"
 #include "sluice/nic/shm_wire.h"
 #include "sluice/nic/tap_wire.h"
+#include "sluice/nic/verbs_nic.h"
 #include "sluice/nic/xdp_nic.h"
 
 namespace sluice {
@@ -71,6 +72,13 @@ class Spec {
     return number;
   }
 
+  MacAddress TakeAddress(const std::string& key, MacAddress otherwise) {
+    const std::string value = Take(key, otherwise.ToString());
+    const absl::StatusOr<MacAddress> address = MacAddress::Parse(value);
+    if (!address.ok()) NoteWrong(absl::StrCat(key, "=", value), "an address as 02:00:00:00:00:01");
+    return address.value_or(otherwise);
+  }
+
   // What was wrong, or left over.
   absl::Status Check() const {
     if (!wrong_.ok()) return wrong_;
@@ -110,6 +118,16 @@ NicOr OpenXdp(Spec& spec) {
   options.allow_default_route = spec.Choose("allow-default-route", {"no", "yes"}, 0) == 1;
   if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
   return OpenXdpNic(options);
+}
+
+NicOr OpenVerbs(Spec& spec) {
+  VerbsNicOptions options{.device = spec.name()};
+  options.take = static_cast<VerbsTake>(spec.Choose("take", {"all", "own", "nothing"}, 0));
+  options.mac = spec.TakeAddress("mac", options.mac);
+  options.mtu = spec.TakeNumber("mtu", options.mtu);
+  options.max_inline = spec.TakeNumber("inline", options.max_inline);
+  if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
+  return OpenVerbsNic(options);
 }
 
 NicOr OpenCapture(Spec& spec) {
@@ -158,11 +176,12 @@ NicOr OpenModel(Spec& spec) {
 NicOr OpenPort(absl::string_view text) {
   Spec spec(text);
   if (spec.kind() == "xdp") return OpenXdp(spec);
+  if (spec.kind() == "rdma") return OpenVerbs(spec);
   if (spec.kind() == "pcap") return OpenCapture(spec);
   for (const char* kind : {"packet", "tap", "shm", "model"}) {
     if (spec.kind() == kind) return OpenModel(spec);
   }
-  return spec.Wrong(spec.kind(), "xdp:, packet:, tap:, shm:, pcap: or model: and a name");
+  return spec.Wrong(spec.kind(), "xdp:, rdma:, packet:, tap:, shm:, pcap: or model: and a name");
 }
 
 }  // namespace sluice

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "nic/software_verbs_faults_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/nic/packet_socket_wire.h"
 #include "sluice/nic/pair_wire.h"
@@ -60,6 +61,7 @@ class Reader {
   absl::Status BeginDevice(const Words& words);
   absl::Status Set(const Words& words);
   absl::Status SetWire(const Words& words);
+  absl::Status AddFault(const Words& words);
   absl::Status SetMac(const std::string& value);
   absl::Status SetNumber(const Words& words);
   absl::Status SetChoice(const Words& words);
@@ -83,6 +85,7 @@ absl::Status Reader::ReadLine(const Words& words) {
   if (words[0] == "device") return BeginDevice(words);
   if (devices_.empty()) return NotUnderstood(words, "begin with a device: device soft0");
   if (words[0] == "wire") return SetWire(words);
+  if (words[0] == "fault") return AddFault(words);
   if (words.size() != 2) return NotUnderstood(words, "give one setting and its value a line");
   return Set(words);
 }
@@ -101,7 +104,15 @@ absl::Status Reader::Set(const Words& words) {
   if (words[0] == "mac") return SetMac(words[1]);
   if (words[0] == "mtu" || words[0] == "patience") return SetNumber(words);
   if (words[0] == "profile" || words[0] == "loopback") return SetChoice(words);
-  return NotUnderstood(words, "give device, mac, mtu, profile, patience, loopback or wire");
+  if (words[0] != "control")
+    return NotUnderstood(words, "give device, mac, mtu, profile, patience, loopback, wire, fault or control");
+  devices_.back().options.control = words[1];
+  return absl::OkStatus();
+}
+
+absl::Status Reader::AddFault(const Words& words) {
+  const bool read = ReadFault(Words(words.begin() + 1, words.end()), devices_.back().options.faults);
+  return read ? absl::OkStatus() : NotUnderstood(words, absl::StrCat("give ", kFaultForms));
 }
 
 absl::Status Reader::SetMac(const std::string& value) {

@@ -52,6 +52,41 @@ TEST_CASE("a wrong line of a configuration is named, with what could stand there
   CHECK_THAT(Refusal("device a\nmtu many\n"), Catch::Contains("a number"));
 }
 
+TEST_CASE("faults of a configuration add up, line by line") {
+  const auto read = ParseSoftwareVerbs("x.conf",
+                                       "device a\n"
+                                       "  fault send lose 0.25\n"
+                                       "  fault send lose frame 7\n"
+                                       "  fault receive reorder 0.5 by 9\n"
+                                       "  fault receive delay frame 2 by 30\n"
+                                       "  fault late 40\n"
+                                       "  fault overrun yes\n"
+                                       "  fault seed 11\n"
+                                       "  control /run/a.sock\n");
+  REQUIRE(read.ok());
+  const SoftwareVerbsOptions& options = (*read)[0].options;
+  CHECK(options.control == "/run/a.sock");
+  const SoftwareVerbsFaults& faults = options.faults;
+  CHECK(faults.send.lose_chance == 0.25);
+  CHECK(faults.send.lose == std::vector<uint64_t>{7});
+  CHECK((faults.receive.reorder_chance == 0.5 && faults.receive.reorder_by == 9));
+  CHECK(faults.receive.delay == std::vector<uint64_t>{2});
+  CHECK(faults.receive.delay_time == absl::Microseconds(30));
+  CHECK(faults.completions_late == absl::Microseconds(40));
+  CHECK((faults.overrun && faults.seed == 11));
+}
+
+TEST_CASE("a fault that there is not is refused with those that there are") {
+  for (const char* fault :
+       {"", "lose", "send", "send lose", "send lose 1.5", "send lose -1", "send lose frame",
+        "send lose frame 0", "send lose 0.1 by 3", "send reorder 0.1 by", "both lose 0.1", "overrun maybe",
+        "late soon", "none at all", "seed", "send lose nan"}) {
+    CAPTURE(fault);
+    CHECK_THAT(Refusal(std::string("device a\nfault ") + fault + "\n"),
+               Catch::Contains("x.conf:2") && Catch::Contains("fault none | seed N"));
+  }
+}
+
 TEST_CASE("a configuration that cannot be read says which file and why") {
   const std::string message(ReadSoftwareVerbs("/nowhere/x.conf").status().message());
   CHECK_THAT(message, Catch::Contains("/nowhere/x.conf") && Catch::Contains("ENOENT"));

@@ -3,13 +3,12 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <fstream>
 #include <regex>
 #include <string>
 
+#include "tests/nic/soft_programs.h"
 #include "tests/support/process.h"
 #include "tests/support/skip.h"
-#include "tests/support/wire_ends.h"
 
 namespace sluice {
 namespace {
@@ -18,38 +17,19 @@ using testing::CommandResult;
 using testing::Process;
 using testing::RunCommand;
 using testing::SkipTest;
-using testing::TempFolder;
+using testing::SoftPrograms;
 
-bool Installed(const std::string& program) { return RunCommand("command -v " + program).ok(); }
-
-// Two devices, soft0 and soft1, on one cable between processes.
-class Devices {
- public:
-  explicit Devices(const std::string& program, const std::string& settings = "") {
-    if (!Installed(program)) SkipTest(program + " is not installed: see cmake/packages.txt");
-    std::ofstream config(folder_.file("conf"));
-    for (const char* role : {"server", "client"}) {
-      config << "device soft" << (role[0] == 's' ? 0 : 1) << "\n  mac 02:00:00:00:00:3"
-             << (role[0] == 's' ? 0 : 1) << "\n  wire shm " << folder_.file("cable") << " " << role << "\n"
-             << "  patience 10000\n"  // for each other, on a slow machine
-             << settings;
-    }
-  }
-  std::string Command(const std::string& command) const {
-    const std::string here = "env TMPDIR=" + folder_.path() + " ";
-    return here + SLUICE_SOFTVERBS_LAUNCHER + " " + folder_.file("conf") + " -- " + command;
-  }
-  CommandResult Run(const std::string& command, absl::Duration timeout = absl::Seconds(60)) const {
-    return RunCommand(Command(command), nullptr, timeout);
-  }
-  const TempFolder& folder() const { return folder_; }
-
- private:
-  TempFolder folder_;
-};
+// Two devices, soft0 and soft1, on one cable between processes; patient with each other, on a slow machine.
+SoftPrograms Devices(const std::string& program, const std::string& settings = "") {
+  const auto device = [&settings](const std::string& number, const std::string& role) {
+    return "device soft" + number + "\n  mac 02:00:00:00:00:3" + number + "\n  wire shm @/cable " + role +
+           "\n  patience 10000\n  control @/soft" + number + "\n" + settings;
+  };
+  return SoftPrograms(program, device("0", "server") + device("1", "client"));
+}
 
 TEST_CASE("ibv_devices and ibv_devinfo find both devices, and nothing is left of their files") {
-  const Devices devices("ibv_devinfo");
+  const SoftPrograms devices = Devices("ibv_devinfo");
   const CommandResult list = devices.Run("ibv_devices");
   CHECK_THAT(list.output, Catch::Contains("soft0") && Catch::Contains("soft1"));
   const CommandResult info = devices.Run("ibv_devinfo -v -d soft1");
@@ -57,15 +37,14 @@ TEST_CASE("ibv_devices and ibv_devinfo find both devices, and nothing is left of
   REQUIRE(info.ok());
   CHECK_THAT(info.output, Catch::Contains("PORT_ACTIVE") && Catch::Contains("Ethernet"));
   CHECK_THAT(info.output, Catch::Contains("fe80::ff:fe00:31"));
-  CHECK(RunCommand("find /dev/infiniband " + devices.folder().path() +
-                   " -mindepth 1 -name '*sluice*' 2>/dev/null")
+  CHECK(RunCommand("find /dev/infiniband " + devices.folder() + " -mindepth 1 -name '*sluice*' 2>/dev/null")
             .output.empty());
 }
 
 TEST_CASE("who may not make device files gets the devices all the same") {
-  const Devices devices("ibv_devinfo");
+  const SoftPrograms devices = Devices("ibv_devinfo");
   if (geteuid() != 0) SkipTest("needs root, to be somebody else");
-  RunCommand("chmod -R a+rwX " + devices.folder().path());
+  RunCommand("chmod -R a+rwX " + devices.folder());
   const CommandResult info = RunCommand("setpriv --reuid 65534 --regid 65534 --clear-groups " +
                                         devices.Command("ibv_devinfo -d soft0"));
   INFO(info.output);
@@ -74,21 +53,40 @@ TEST_CASE("who may not make device files gets the devices all the same") {
 }
 
 TEST_CASE("the launcher passes the program's status on, and says how it is used") {
-  const Devices devices("true");
+  const SoftPrograms devices = Devices("true");
   CHECK(devices.Run("sh -c 'exit 7'").status == 7);
   CHECK(RunCommand(SLUICE_SOFTVERBS_LAUNCHER).status == 2);
   CHECK_THAT(RunCommand(std::string(SLUICE_SOFTVERBS_LAUNCHER) + " /nowhere -- true").output,
              Catch::Contains("ENOENT"));
 }
 
+TEST_CASE("ibv_asyncwatch sees the cable pulled out and plugged in, and the card go, by order") {
+  const SoftPrograms devices = Devices("ibv_asyncwatch");
+  Process watch = Process::Command(devices.Command("stdbuf -oL ibv_asyncwatch -d soft0"));
+  const auto says = [&watch](const char* text) { return watch.WaitForOutput(text, absl::Seconds(10)); };
+  REQUIRE(says("async event FD"));
+  CHECK(devices.Tell("soft0", "cable pull").ok());
+  CHECK(says("event_type IBV_EVENT_PORT_ERR"));
+  CHECK(devices.Tell("soft0", "cable plug").ok());
+  CHECK(says("event_type IBV_EVENT_PORT_ACTIVE"));
+  CHECK(devices.Tell("soft0", "remove").ok());
+  CHECK(says("event_type IBV_EVENT_DEVICE_FATAL"));
+  INFO(watch.Output());
+  const CommandResult wrong = devices.Tell("soft0", "cable cut");
+  CHECK(wrong.status == 1);
+  CHECK_THAT(wrong.output, Catch::Contains("give: cable pull | plug"));
+  CHECK(devices.Tell("soft1", "show").status == 1);  // nobody has it open
+}
+
 // perftest's two sides, to completion. They meet on the wire alone: the server is the one that waits.
 void CheckPerftest(const std::string& tool, const std::string& options, const std::string& settings = "") {
-  const Devices devices(tool, settings);
+  const SoftPrograms devices = Devices(tool, settings);
   const std::string common = " " + options;
   Process server = Process::Command(
       devices.Command(tool + " --server -d soft0 -B 02:00:00:00:00:30 -E 02:00:00:00:00:31" + common));
-  const CommandResult client = devices.Run(
-      tool + " --client -d soft1 -B 02:00:00:00:00:31 -E 02:00:00:00:00:30" + common, absl::Seconds(50));
+  const CommandResult client =
+      devices.Run(tool + " --client -d soft1 -B 02:00:00:00:00:31 -E 02:00:00:00:00:30" + common, nullptr,
+                  absl::Seconds(50));
   const int served = server.Wait(absl::Seconds(50));
   INFO(options << "\nclient: " << client.output << "\nserver: " << server.Output());
   CHECK(client.ok());
@@ -120,7 +118,7 @@ TEST_CASE("raw_ethernet_bw carries jumbo frames where the device's MTU allows th
 TEST_CASE("raw_ethernet_lat measures there and back") { CheckPerftest("raw_ethernet_lat", "-s 64 -n 1000"); }
 
 TEST_CASE("raw_ethernet_fs_rate makes and removes a thousand rules") {
-  const Devices devices("raw_ethernet_fs_rate");
+  const SoftPrograms devices = Devices("raw_ethernet_fs_rate");
   const CommandResult rate =
       devices.Run("raw_ethernet_fs_rate --client -d soft0 -B 02:00:00:00:00:30 -E 02:00:00:00:00:31 -n 1000");
   INFO(rate.output);
@@ -136,14 +134,14 @@ int Number(const std::string& text, const std::string& pattern) {
 TEST_CASE("the tests that rdma-core ships pass on the device, or skip") {
   constexpr char kTests[] = "/usr/share/doc/rdma-core/tests";
   constexpr int kNotOurs = 2;  // of huge pages: they make RC queue pairs, and take no refusal
-  const Devices devices("/usr/bin/python3", "  wire null\n");  // they send to themselves
+  const SoftPrograms devices = Devices("/usr/bin/python3", "  wire null\n");  // they send to themselves
   if (access(kTests, R_OK) != 0) SkipTest("python3-pyverbs is not installed: see cmake/packages.txt");
-  const std::string copy = devices.folder().path();
+  const std::string copy = devices.folder();
   REQUIRE(
       RunCommand(std::string("cp -r ") + kTests + " " + copy + " && gunzip " + copy + "/tests/*.gz").ok());
   const CommandResult tests = devices.Run("sh -c 'cd " + copy + " && PYTHONPATH=" + copy + ":" + copy +
                                               "/tests /usr/bin/python3 tests/run_tests.py 2>&1'",
-                                          absl::Seconds(240));
+                                          nullptr, absl::Seconds(240));
   INFO(tests.output.substr(tests.output.size() < 4000 ? 0 : tests.output.size() - 4000));
   const int run = Number(tests.output, "Ran ([0-9]+) tests");
   const int wrong = Number(tests.output, "errors=([0-9]+)") + Number(tests.output, "failures=([0-9]+)");

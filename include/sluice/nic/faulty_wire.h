@@ -17,7 +17,7 @@
 //   time; on transmit no more are taken while a ring's number is held. While arrivals are held Arm answers
 //   false, for nothing would wake its caller.
 // Chance: the same seed and the same frames meet the same faults, lane by lane.
-// Cost: not meant for speed; some 50 ns a frame.
+// Cost: not meant for speed; some 50 ns a frame. A direction whose plan has no fault in it costs one call a burst.
 
 #include <cstdint>
 #include <memory>
@@ -76,6 +76,10 @@ class SLUICE_EXPORT FaultyWire : public Wire {
   // Summed over lanes, since the wire was made. Control thread; exact while nobody polls.
   virtual FaultCounts transmit_counts() const = 0;
   virtual FaultCounts receive_counts() const = 0;
+
+  // Other plans from now on, and chance begun anew with `seed`. Frames go on being numbered; what is held stays so. Control
+  // thread, with nobody polling this end.
+  virtual void SetPlans(const FaultPlan& transmit, const FaultPlan& receive, uint64_t seed) = 0;
 };
 
 SLUICE_EXPORT std::unique_ptr<FaultyWire> MakeFaultyWire(std::unique_ptr<Wire> inner,

@@ -17,7 +17,8 @@
 //
 // Work is done by whoever calls: ibv_post_send, ibv_poll_cq and ibv_start_poll each move a bounded number of frames, and
 //   none of them ever waits. A request that the wire has no room for stays in the send queue. From the first
-//   ibv_req_notify_cq on, a thread of the device does it too, as long as a program may be asleep.
+//   ibv_req_notify_cq on, a thread of the device does it too, as long as a program may be asleep; the same thread
+//   listens on the control socket, where there is one.
 // Loss: none while both ends work. Arrivals that no receive queue has room for hold up the wire for up to `patience`, as
 //   a card with pause frames does, and so do requests while the peer has not come up; then they are dropped and counted.
 //   What no rule matches, or nobody receives, is dropped at once, and so is what arrives still to be segmented.
@@ -34,6 +35,7 @@
 #include "sluice/base/clock.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/base/export.h"
+#include "sluice/nic/faulty_wire.h"
 #include "sluice/nic/wire.h"
 #include "sluice/packet/mac_address.h"
 
@@ -88,6 +90,16 @@ struct SoftwareVerbsHardware {
   }
 };
 
+// What goes wrong all the time; what goes wrong once has calls of its own, in SoftwareVerbs.
+struct SoftwareVerbsFaults {
+  FaultPlan send{};  // of frames on their way from the port to the wire
+  FaultPlan receive{};
+  uint64_t seed = 1;                     // of their chances
+  absl::Duration completions_late = {};  // each is seen so much later than it came, on the Clock
+  // A completion queue that has no room is overrun, as on a card; otherwise requests wait until it has.
+  bool overrun = false;
+};
+
 struct SoftwareVerbsOptions {
   std::string name = "soft0";  // as in ibv_devices
   MacAddress mac{};            // of the port: told to others, not compared. All zero: 02:00:00:00:00:01
@@ -97,6 +109,9 @@ struct SoftwareVerbsOptions {
   bool multicast_loopback =
       true;                      // multicast that is sent reaches this port's own rules too, as on most cards
   const Clock* clock = nullptr;  // outlives the device. Null = Clock::Monotonic()
+  SoftwareVerbsFaults faults{};
+  std::string control =
+      {};  // path of a socket on which the device takes orders (software_verbs_config.h); empty = none
 };
 
 struct SoftwareVerbsStats {
@@ -104,12 +119,13 @@ struct SoftwareVerbsStats {
   uint64_t sent_bytes = 0;
   uint64_t received_frames = 0;  // copied to a receive queue; once for each queue that gets it
   uint64_t received_bytes = 0;
-  DropCounts drops{};
+  DropCounts drops{};  // by the device, its faults and its end of the wire
 };
 
 class SLUICE_EXPORT SoftwareVerbs {
  public:
-  // kInvalidArgument for an option out of range; kUnimplemented without a libibverbs that fits.
+  // kInvalidArgument for an option out of range; kUnimplemented without a libibverbs that fits; for the control socket as
+  // the system says, and kUnavailable when somebody listens there.
   static absl::StatusOr<std::unique_ptr<SoftwareVerbs>> Create(const SoftwareVerbsOptions& options,
                                                                std::unique_ptr<Wire> wire);
 
@@ -121,6 +137,20 @@ class SLUICE_EXPORT SoftwareVerbs {
   // Pulls the cable, or plugs it in again: the port is down, programs are told (ibv_get_async_event), and frames wait as
   // for a peer that is not there. Any thread.
   virtual void PlugCable(bool plugged) = 0;
+
+  // Faults from now on, in place of those before. Any thread, as all that follows.
+  virtual void SetFaults(const SoftwareVerbsFaults& faults) = 0;
+  // A queue pair or a work queue, by its number, or all of them, fail by themselves: each goes to the error state, what
+  // was posted is flushed, and the program is told (IBV_EVENT_QP_FATAL, IBV_EVENT_WQ_FATAL). How many did: those that
+  // are in reset, or have failed, do not.
+  virtual size_t FailQueue(uint32_t number) = 0;
+  virtual size_t FailQueues() = 0;
+  // A completion queue, by its ibv_cq::handle, loses what comes from now on. Programs are told (IBV_EVENT_CQ_ERR), and
+  // the queues that complete there fail. False when there is none, or it was overrun before.
+  virtual bool OverrunCompletions(uint32_t handle) = 0;
+  // The card is pulled out (IBV_EVENT_DEVICE_FATAL): what was posted is flushed, what is posted or made after that
+  // answers EIO, and nothing is sent or received any more. What there is can still be polled and destroyed.
+  virtual void Remove() = 0;
 
   virtual SoftwareVerbsStats stats() const = 0;  // any thread
 };

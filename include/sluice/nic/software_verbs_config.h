@@ -23,8 +23,27 @@
 //   wire shm PATH server | client   between two processes
 //   wire packet IFNAME, wire tap IFNAME
 //
+//   fault ...             what goes wrong (SoftwareVerbsFaults), as below; several lines add up
+//   control PATH          a socket on which the device takes orders, while a process has it open
+//
+// Faults, of which those of frames befall one direction, by chance (0 to 1) or by number, from 1:
+//   fault send|receive lose|duplicate CHANCE|frame N
+//   fault send|receive reorder CHANCE|frame N [by FRAMES]
+//   fault send|receive delay CHANCE|frame N [by MICROSECONDS]
+//   fault late MICROSECONDS    completions are seen so much later
+//   fault overrun yes|no       full completion queues are overrun
+//   fault seed N
+//   fault none                 nothing of all that any more
+//
+// Orders, with `sluice-softverbs --tell PATH ORDER`: a fault as above, and
+//   cable pull|plug
+//   queue NUMBER|all error     queue pairs, work queues
+//   completions NUMBER overrun
+//   remove                     the card is pulled out
+//   show                       which queues there are, and what the port has done
+//
 // Each process that opens a device makes one of its own, with its own end of the wire: two that are to talk open two
-// devices of a file.
+// devices of a file. The control socket is that of the first process; others that open the device do without.
 
 #include <array>
 #include <memory>
@@ -51,6 +70,10 @@ SLUICE_EXPORT absl::StatusOr<std::vector<SoftwareVerbsConfig>> ReadSoftwareVerbs
 
 // The wire of a device, not yet open. Both ends of a pair are made with the first.
 SLUICE_EXPORT absl::StatusOr<std::unique_ptr<Wire>> MakeSoftwareVerbsWire(const SoftwareVerbsConfig& config);
+
+// Gives an order to the device whose control socket is at `path`, and returns what it says, which for most is nothing.
+// kInvalidArgument with what it does not like; kUnavailable when nobody answers. Waits up to five seconds.
+SLUICE_EXPORT absl::StatusOr<std::string> TellSoftwareVerbs(const std::string& path, absl::string_view order);
 
 // For libsluice_soft-rdmav34.so, which is loaded into programs.
 // ---------------------------------------------------------------------------------------------------------

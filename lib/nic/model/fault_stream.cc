@@ -9,6 +9,13 @@ namespace {
 
 void Sort(std::vector<uint64_t>& script) { std::sort(script.begin(), script.end()); }
 
+bool HasFaults(const FaultPlan& plan) {
+  const bool scripted =
+      !(plan.lose.empty() && plan.duplicate.empty() && plan.reorder.empty() && plan.delay.empty());
+  return scripted ||
+         std::max({plan.lose_chance, plan.duplicate_chance, plan.reorder_chance, plan.delay_chance}) > 0;
+}
+
 // Null when the pool is dry or the frame does not fit a buffer.
 PacketPtr Copy(const Packet& packet, PacketPool* pool) {
   PacketPtr copy = pool == nullptr ? nullptr : pool->GetOne();
@@ -22,8 +29,11 @@ PacketPtr Copy(const Packet& packet, PacketPool* pool) {
 
 }  // namespace
 
-FaultStream::FaultStream(const FaultPlan& plan, uint64_t seed) : plan_(plan), random_(seed) {
+void FaultStream::SetPlan(const FaultPlan& plan, uint64_t seed) {
+  plan_ = plan;
+  random_.seed(seed);
   for (auto* script : {&plan_.lose, &plan_.duplicate, &plan_.reorder, &plan_.delay}) Sort(*script);
+  plan_faults_ = HasFaults(plan_);
 }
 
 // The number of the frame is injected_, counted before. Chance is drawn for each fault of each frame, so

@@ -22,7 +22,15 @@ namespace sluice {
 
 class FaultStream {
  public:
-  FaultStream(const FaultPlan& plan, uint64_t seed);
+  FaultStream(const FaultPlan& plan, uint64_t seed) { SetPlan(plan, seed); }
+
+  void SetPlan(const FaultPlan& plan, uint64_t seed);
+  // Whether frames may go by unseen: nothing can befall them, and nothing is before them. Whoever lets them counts them.
+  bool clear() const { return !plan_faults_ && held() == 0; }
+  void CountPassed(size_t frames) {
+    injected_.Add(frames);
+    delivered_.Add(frames);
+  }
 
   // Takes over a frame. Copies are made in `pool`.
   void Inject(PacketPtr packet, Nanoseconds now, PacketPool* pool);
@@ -55,6 +63,7 @@ class FaultStream {
   void CountHeld() { held_.store(queue_.size() + aside_.size(), std::memory_order_relaxed); }
 
   FaultPlan plan_;  // scripts sorted
+  bool plan_faults_ = false;
   std::mt19937_64 random_;
   std::deque<Held> queue_;
   std::deque<Held> aside_;

@@ -49,10 +49,8 @@ class FaultyWireCore final : public FaultyWire {
   bool Arm() override { return arrivals_.held() == 0 && inner_->Arm(); }
   int fd() const override { return inner_->fd(); }
 
-  LinkState link() const override { return Outage(clock_.Now()) ? LinkState::kDown : inner_->link(); }
-  std::string link_detail() const override {
-    return Outage(clock_.Now()) ? "a scripted outage" : inner_->link_detail();
-  }
+  LinkState link() const override { return Outage() ? LinkState::kDown : inner_->link(); }
+  std::string link_detail() const override { return Outage() ? "a scripted outage" : inner_->link_detail(); }
   bool gone() const override { return inner_->gone(); }
   DropCounts drops() const override;
   int service_fd() const override { return inner_->service_fd(); }
@@ -60,14 +58,16 @@ class FaultyWireCore final : public FaultyWire {
 
   FaultCounts transmit_counts() const override;
   FaultCounts receive_counts() const override { return arrivals_.counts(); }
+  void SetPlans(const FaultPlan& transmit, const FaultPlan& receive, uint64_t seed) override;
 
  private:
   bool Outage(Nanoseconds now) const;
+  bool Outage() const { return !options_.outages.empty() && Outage(clock_.Now()); }
   void Forward(uint16_t lane, Nanoseconds now);
   void InjectArrivals(Nanoseconds now);
 
   const std::unique_ptr<Wire> inner_;
-  const FaultyWireOptions options_;
+  FaultyWireOptions options_;
   const Clock& clock_;
   WireTraits traits_;
   uint32_t ring_ = 0;
@@ -96,6 +96,14 @@ void FaultyWireCore::Close() {
   inner_->Close();
 }
 
+void FaultyWireCore::SetPlans(const FaultPlan& transmit, const FaultPlan& receive, uint64_t seed) {
+  options_.transmit = transmit;  // for lanes that are still to be made
+  options_.receive = receive;
+  options_.seed = seed;
+  arrivals_.SetPlan(receive, seed);
+  for (size_t i = 0; i < lanes_.size(); ++i) lanes_[i]->SetPlan(transmit, seed + 1 + i);
+}
+
 bool FaultyWireCore::Outage(Nanoseconds now) const {
   return std::any_of(options_.outages.begin(), options_.outages.end(),
                      [now](const LinkOutage& outage) { return outage.from <= now && now < outage.to; });
@@ -103,8 +111,13 @@ bool FaultyWireCore::Outage(Nanoseconds now) const {
 
 size_t FaultyWireCore::Transmit(uint16_t lane, Burst& burst) {
   if (link() == LinkState::kDown) return 0;
-  const Nanoseconds now = clock_.Now();
   FaultStream& stream = *lanes_[lane];
+  if (stream.clear()) {
+    const size_t passed = inner_->Transmit(lane, burst);
+    stream.CountPassed(passed);
+    return passed;
+  }
+  const Nanoseconds now = clock_.Now();
   Forward(lane, now);
   size_t taken = 0;
   // One at a time: a full ring behind shows to the sender at once, and not a burst later.
@@ -116,8 +129,10 @@ size_t FaultyWireCore::Transmit(uint16_t lane, Burst& burst) {
 }
 
 size_t FaultyWireCore::Reclaim(uint16_t lane) {
-  const Nanoseconds now = clock_.Now();
-  if (!Outage(now)) Forward(lane, now);
+  if (lanes_[lane]->held() > 0) {
+    const Nanoseconds now = clock_.Now();
+    if (!Outage(now)) Forward(lane, now);
+  }
   return inner_->Reclaim(lane);
 }
 
@@ -134,6 +149,11 @@ void FaultyWireCore::Forward(uint16_t lane, Nanoseconds now) {
 }
 
 size_t FaultyWireCore::Receive(Burst& burst) {
+  if (options_.outages.empty() && arrivals_.clear()) {
+    const size_t passed = inner_->Receive(burst);
+    arrivals_.CountPassed(passed);
+    return passed;
+  }
   const Nanoseconds now = clock_.Now();
   const size_t before = burst.size();
   if (arrivals_.held() < ring_) InjectArrivals(now);

@@ -9,11 +9,39 @@ namespace sluice {
 
 void SoftCompletionQueue::Push(const SoftCompletion& completion) {
   --promised_;
-  At(end_++) = completion;
-  const bool error = completion.status != SoftStatus::kOk;
+  if (overrun_) return;
+  SoftCompletion& pushed = At(end_);
+  pushed = completion;
+  pushed.due = late_by_ == 0 ? 0 : clock_.Now() + late_by_;
+  if (end_++ == seen_ && late_by_ == 0) ShowNext();
+}
+
+void SoftCompletionQueue::ShowNext() {
+  const bool error = At(seen_++).status != SoftStatus::kOk;
   if (alarm_ != Alarm::kAny && !(alarm_ == Alarm::kErrors && error)) return;
   alarm_ = Alarm::kOff;  // once
   if (listener_ != nullptr) listener_->Ring();
+}
+
+void SoftCompletionQueue::ShowDue() {
+  if (!has_late()) return;
+  const Nanoseconds now = clock_.Now();
+  while (has_late() && At(seen_).due <= now) ShowNext();
+}
+
+bool SoftCompletionQueue::MakeRoom() {
+  if (room() == 0 && may_overrun_) Overrun();
+  return room() > 0;
+}
+
+void SoftCompletionQueue::Overrun() {
+  if (std::exchange(overrun_, true)) return;
+  if (listener_ != nullptr) listener_->Overrun();
+}
+
+void SoftCompletionQueue::SetFaults(Nanoseconds late_by, bool may_overrun) {
+  late_by_ = late_by;
+  may_overrun_ = may_overrun;
 }
 
 SoftCompletion SoftCompletionQueue::Pop() {
@@ -24,19 +52,23 @@ SoftCompletion SoftCompletionQueue::Pop() {
 
 void SoftCompletionQueue::Resize(uint32_t size) {
   std::vector<SoftCompletion> slots(std::bit_ceil(size));
-  uint64_t kept = 0;
-  while (begin_ != end_) slots[kept++] = At(begin_++);
+  for (uint64_t i = 0; i < count(); ++i) slots[i] = At(begin_ + i);
   slots_ = std::move(slots);
   size_ = size;
+  seen_ -= begin_;
+  end_ -= begin_;
   begin_ = 0;
-  end_ = kept;
 }
 
 void SoftCompletionQueue::Forget(const SoftWorkRing& ring) {
   uint64_t kept = begin_;
+  uint64_t seen = begin_;
   for (uint64_t i = begin_; i != end_; ++i) {
-    if (At(i).ring != &ring) At(kept++) = At(i);
+    if (At(i).ring == &ring) continue;
+    if (i < seen_) seen = kept + 1;
+    At(kept++) = At(i);
   }
+  seen_ = seen;
   end_ = kept;
 }
 

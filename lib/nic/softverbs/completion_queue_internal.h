@@ -3,6 +3,12 @@
 #define SLUICE_NIC_SOFTVERBS_COMPLETION_QUEUE_INTERNAL_H_
 
 // What became of work requests, in order, until the program looks.
+//
+//        begin_                seen_           end_
+//   ──────┼── to be polled ──────┼── late ───────┼──────▶     late: a fault, and usually none
+//
+// Requests are begun only when there is room for their completions, so that none is lost. A queue that may be overrun
+// lacks that care, as cards do: the first completion too many ruins it, and it then swallows all that comes.
 // Threads: under the lock of the device.
 
 #include <bit>
@@ -23,7 +29,8 @@ struct SoftCompletion {
   SoftWorkRing* ring = nullptr;  // of the request
   uint64_t place = 0;            // of the request in it
   Nanoseconds at = 0;
-  uint32_t queue = 0;  // number of the queue pair
+  Nanoseconds due = 0;  // when it can be seen
+  uint32_t queue = 0;   // number of the queue pair
   uint32_t bytes = 0;
   uint32_t mark = 0;  // by the rule that steered the frame here
   uint16_t vlan_tci = 0;
@@ -36,50 +43,68 @@ class SoftCompletionQueue {
  public:
   enum class Alarm : uint8_t { kOff, kErrors, kAny };  // raw frames solicit nothing
 
-  // Who is told that a completion came while the alarm was set.
+  // Who is told that a completion came while the alarm was set, and that the queue was overrun.
   class Listener {
    public:
     virtual void Ring() = 0;
+    virtual void Overrun() = 0;
 
    protected:
     ~Listener() = default;
   };
 
-  explicit SoftCompletionQueue(uint32_t size) : size_(size), slots_(std::bit_ceil(size)) {}
+  SoftCompletionQueue(uint32_t size, const Clock& clock)
+      : size_(size), clock_(clock), slots_(std::bit_ceil(size)) {}
 
   uint32_t size() const { return size_; }
+  uint64_t count() const { return end_ - begin_; }
   // How many more can be promised.
-  uint64_t room() const { return size_ - (end_ - begin_) - promised_; }
+  uint64_t room() const { return overrun_ ? size_ : size_ - count() - promised_; }
+  // Whether one more can; of a queue that may be overrun always, at its cost.
+  bool MakeRoom();
   // A completion will follow; there is room.
   void Promise() { ++promised_; }
   void BreakPromise() { --promised_; }
 
   // Of what was promised.
   void Push(const SoftCompletion& completion);
-  bool empty() const { return begin_ == end_; }
+  bool empty() const { return begin_ == seen_; }
   // The oldest, and the slot of its request given back with those before it; not when empty.
   SoftCompletion Pop();
 
   // Whether that many would hold what is there.
-  bool CanResize(uint32_t size) const { return size >= end_ - begin_ + promised_; }
+  bool CanResize(uint32_t size) const { return size >= count() + promised_; }
   void Resize(uint32_t size);
   // Drops the completions of requests of `ring`, which is about to go.
   void Forget(const SoftWorkRing& ring);
+
+  // How late completions are, and whether too many are lost.
+  void SetFaults(Nanoseconds late_by, bool may_overrun);
+  bool has_late() const { return seen_ != end_; }
+  void ShowDue();
+  void Overrun();
+  bool overrun() const { return overrun_; }
 
   void Listen(Listener* listener) { listener_ = listener; }
   void SetAlarm(Alarm alarm) { alarm_ = alarm; }
   bool alarmed() const { return alarm_ != Alarm::kOff; }
 
  private:
+  void ShowNext();
   SoftCompletion& At(uint64_t place) { return slots_[place & (slots_.size() - 1)]; }
 
   uint32_t size_;
+  const Clock& clock_;
   std::vector<SoftCompletion> slots_;
   uint64_t begin_ = 0;
+  uint64_t seen_ = 0;
   uint64_t end_ = 0;
   uint64_t promised_ = 0;
   Listener* listener_ = nullptr;
   Alarm alarm_ = Alarm::kOff;
+  Nanoseconds late_by_ = 0;
+  bool may_overrun_ = false;
+  bool overrun_ = false;
 };
 
 }  // namespace sluice

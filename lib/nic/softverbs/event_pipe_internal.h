@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd_internal.h"
+
 namespace sluice {
 
 // -1 and errno when there is none to be had.
@@ -36,12 +38,15 @@ bool PutEvent(int pipe, const Record& record) {
   return Ready(pipe, POLLOUT) && write(pipe, &record, sizeof(record)) == sizeof(record);
 }
 
-// Takes those out that `goes` names; the others keep their order. No writer meanwhile.
+// Takes those out that `goes` names; the others keep their order. No writer meanwhile; a reader may take some first, which
+// is why they are read through a descriptor of our own that does not wait.
 template <typename Record, typename Goes>
 void RemoveEvents(int pipe, Goes goes) {
+  const std::string path = "/proc/self/fd/" + std::to_string(pipe);
+  const UniqueFd reader(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   std::vector<Record> kept;
   Record record;
-  while (Ready(pipe, POLLIN) && read(pipe, &record, sizeof(record)) == sizeof(record)) {
+  while (read(reader.get(), &record, sizeof(record)) == sizeof(record)) {
     if (!goes(record)) kept.push_back(record);
   }
   for (const Record& one : kept) (void)PutEvent(pipe, one);

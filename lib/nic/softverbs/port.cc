@@ -58,7 +58,10 @@ SoftPort::SoftPort(const SoftwareVerbsOptions& options, const Clock& clock, std:
     : options_(options),
       clock_(clock),
       patience_(static_cast<Nanoseconds>(absl::ToInt64Nanoseconds(options.patience))),
-      wire_(std::move(wire)),
+      wire_(MakeFaultyWire(std::move(wire), {.transmit = options.faults.send,
+                                             .receive = options.faults.receive,
+                                             .seed = options.faults.seed,
+                                             .clock = &clock})),
       max_frame_(std::min(options.mtu + kFrameAround, wire_->traits().max_frame)),
       steering_(options.multicast_loopback) {}
 
@@ -152,10 +155,19 @@ void SoftPort::Serve() {
 SoftPort::Quiet SoftPort::Rest() {
   if (pool_ == nullptr) return {};
   Quiet quiet{.wire_fd = wire_->fd(), .service_fd = wire_->service_fd()};
-  quiet.blocked = paced_ || sender_ != nullptr || egress_->waiting() || !arrivals_.empty() ||
+  quiet.blocked = WireHolds() || paced_ || sender_ != nullptr || egress_->waiting() || !arrivals_.empty() ||
                   !flushing_.empty() || !flushing_work_.empty();
   quiet.may_sleep = quiet.wire_fd < 0 || quiet.blocked || wire_->Arm();
   return quiet;
+}
+
+// By a fault, and for a time that no descriptor announces.
+bool SoftPort::WireHolds() const { return wire_->transmit_counts().held + wire_->receive_counts().held > 0; }
+
+SoftwareVerbsStats SoftPort::stats() const {
+  SoftwareVerbsStats sum = stats_;
+  sum.drops += wire_->drops();
+  return sum;
 }
 
 void SoftPort::SetPlugged(bool plugged) {

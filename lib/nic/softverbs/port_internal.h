@@ -22,6 +22,7 @@
 #include "nic/offload/egress_internal.h"
 #include "nic/softverbs/queue_pair_internal.h"
 #include "nic/softverbs/steering_internal.h"
+#include "sluice/nic/faulty_wire.h"
 #include "sluice/nic/software_verbs.h"
 #include "sluice/packet/packet_pool.h"
 
@@ -63,10 +64,13 @@ class SoftPort {
   bool up() const { return plugged_ && (!seen_up_ || link_ == LinkState::kUp); }
   // Pulled: nothing is sent, and what arrives is lost.
   void SetPlugged(bool plugged);
+  void SetFaults(const SoftwareVerbsFaults& faults) {
+    wire_->SetPlans(faults.send, faults.receive, faults.seed);
+  }
   // Called whenever up() has changed.
   void OnChange(std::function<void(bool up)> changed) { changed_ = std::move(changed); }
 
-  const SoftwareVerbsStats& stats() const { return stats_; }
+  SoftwareVerbsStats stats() const;
 
  private:
   class ToWire final : public Outlet {
@@ -98,6 +102,7 @@ class SoftPort {
   bool LoopBack(Burst& frames, Burst& ready);
   bool WaitsForLink();
   void TellChange();
+  bool WireHolds() const;
 
   bool ReceiveSome();
   bool Deliver(Packet& packet, SoftSteering::Way way);
@@ -106,7 +111,7 @@ class SoftPort {
   const SoftwareVerbsOptions options_;
   const Clock& clock_;
   const Nanoseconds patience_;
-  const std::unique_ptr<Wire> wire_;
+  const std::unique_ptr<FaultyWire> wire_;  // faults or not
   uint32_t max_frame_;
   std::unique_ptr<PacketPool> pool_;  // while the wire is open, as is egress_
   std::optional<Egress> egress_;

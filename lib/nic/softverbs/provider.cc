@@ -45,7 +45,10 @@ std::shared_ptr<SoftDevice> MakeConfigured(const std::string& name) {
   absl::StatusOr<std::unique_ptr<Wire>> wire = MakeSoftwareVerbsWire(*config);
   if (!wire.ok()) return nullptr;
   absl::StatusOr<std::shared_ptr<SoftDevice>> made = MakeSoftDevice(config->options, *std::move(wire));
-  return made.ok() ? *std::move(made) : nullptr;
+  if (!made.ok()) return nullptr;
+  const absl::Status listens = TakeOrders(**made);
+  const bool by_another_process = absl::IsUnavailable(listens);
+  return listens.ok() || by_another_process ? *std::move(made) : nullptr;
 }
 
 absl::Status RegisterSoftwareVerbs() {

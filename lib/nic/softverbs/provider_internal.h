@@ -16,6 +16,7 @@ namespace sluice {
 void FillIn(SoftHandle& handle, const std::string& name, const MacAddress& mac);
 absl::StatusOr<std::shared_ptr<SoftDevice>> MakeSoftDevice(const SoftwareVerbsOptions& options,
                                                            std::unique_ptr<Wire> wire);
+absl::Status TakeOrders(SoftDevice& device);  // on its control socket, if it is to have one
 
 // provider.cc. Any thread.
 bool IsConfigured(const std::string& name);

@@ -51,8 +51,9 @@ class Scatterer {
 
 SoftReceiveQueue::Place SoftReceiveQueue::Claim(const Clock& clock) {
   if (!open_) return Place::kNone;
-  if (ring_.waiting() > claimed_ && completions_.room() > claimed_) {
+  if (ring_.waiting() > claimed_ && completions_.MakeRoom()) {
     ++claimed_;
+    completions_.Promise();
     full_since_.reset();
     given_up_ = false;
     return Place::kClaimed;
@@ -77,7 +78,6 @@ void SoftReceiveQueue::Take(const SoftArrival& arrival, uint32_t mark) {
                             .checksums_good = arrival.checksums_good};
   completion.status = Scatter(arrival, completion);
   ring_.Advance();
-  completions_.Promise();
   completions_.Push(completion);
 }
 
@@ -112,7 +112,7 @@ SoftStatus SoftReceiveQueue::Scatter(const SoftArrival& arrival, SoftCompletion&
 
 bool SoftReceiveQueue::Flush() {
   while (ring_.waiting() > 0) {
-    if (completions_.room() == 0) return false;
+    if (!completions_.MakeRoom()) return false;
     completions_.Promise();
     completions_.Push({.id = ring_.At(ring_.next()).id,
                        .ring = &ring_,

@@ -60,7 +60,10 @@ class SoftReceiveQueue {
 
   // kNotYet: worth waiting for; not for longer than the patience, and not again before there was a place.
   Place Claim(const Clock& clock);
-  void Release() { --claimed_; }
+  void Release() {
+    --claimed_;
+    completions_.BreakPromise();
+  }
   void Take(const SoftArrival& arrival, uint32_t mark);
 
   // Completes what waits as flushed, as far as there is room for completions; true when nothing waits.

@@ -63,8 +63,9 @@ void FillChecksums(Packet& packet) {
 
 bool SoftSendQueue::Stage(PacketPool& pool, uint64_t most) {
   while (staged_.size() < most && ring_.waiting() > staged_.size()) {
-    if (completions_.room() == 0) return true;
     const uint64_t place = ring_.next() + staged_.size();
+    const bool room = ring_.At(place).signaled ? completions_.MakeRoom() : completions_.room() > 0;
+    if (!room) return true;
     PacketPtr packet;
     const SoftStatus status = Gather(place, pool, packet);
     if (status != SoftStatus::kOk) {
@@ -146,7 +147,7 @@ void SoftSendQueue::Unstage() {
 bool SoftSendQueue::Flush() {
   Unstage();
   while (ring_.waiting() > 0) {
-    if (completions_.room() == 0) return false;
+    if (!completions_.MakeRoom()) return false;
     Fail(SoftStatus::kFlushed);
   }
   return true;

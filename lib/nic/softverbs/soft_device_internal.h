@@ -33,6 +33,10 @@ class SoftQuota {
   uint32_t count_ = 0;
 };
 
+struct SoftCq;
+struct SoftQp;
+struct SoftWq;
+
 struct SoftDevice {
   SoftDevice(const SoftwareVerbsOptions& asked, std::unique_ptr<Wire> wire)
       : options(asked),
@@ -43,11 +47,28 @@ struct SoftDevice {
         queue_pairs(asked.hardware.max_queue_pairs),
         rules(asked.hardware.max_rules),
         work_queues(asked.hardware.max_work_queues) {
-    port.OnChange([this](bool up) { TellPrograms(up); });
+    port.OnChange([this](bool up) { TellPort(up); });
+    SetFaults(asked.faults);
   }
 
-  // Of the port, to whoever has the device open. Under the gate.
-  void TellPrograms(bool up);
+  // device.cc. Under the gate.
+  // ---------------------------------------------------------------------------------------------------------
+  // Moves what can move, some bursts at the most, and sees to queues that were overrun by it; whether anything moved.
+  bool Step();
+  void PlugCable(bool plugged) {
+    if (!removed) port.SetPlugged(plugged);
+  }
+  // As the calls of SoftwareVerbs.
+  void SetFaults(const SoftwareVerbsFaults& asked);
+  size_t FailQueue(uint32_t number);
+  size_t FailQueues();
+  bool OverrunCompletions(uint32_t handle);
+  void Remove();
+  void Burden(SoftCq& cq) const;  // with the faults that completions have
+
+  // verbs_events.cc: to whoever has the device open. Under the gate.
+  void TellPort(bool up) const;
+  void TellRemoved() const;
 
   const SoftwareVerbsHardware& hardware() const { return options.hardware; }
 
@@ -63,11 +84,19 @@ struct SoftDevice {
   SoftQuota rules;
   SoftQuota work_queues;
   std::vector<int> event_pipes;  // of the contexts
-  uint32_t armed = 0;            // completion queues whose program may sleep; some of them have rung since
-  SoftService service{gate, port, [this] { return armed > 0; }};
+  std::vector<SoftCq*> live_completions;
+  std::vector<SoftQp*> live_pairs;
+  std::vector<SoftWq*> live_work_queues;
+  SoftwareVerbsFaults faults;
+  std::vector<SoftCq*> overrun;  // and nobody told yet
+  bool has_late = false;         // completions, or may have
+  bool removed = false;
+  uint32_t armed = 0;  // completion queues whose program may sleep; some of them have rung since
   uint64_t device_memory_used = 0;
   uint32_t last_domain = 0;
   uint32_t last_queue_pair = 0x40;  // of queue pairs and work queues; cards keep the first for themselves
+  uint32_t last_completions = 0;
+  SoftService service{*this};  // goes first
 };
 
 }  // namespace sluice

@@ -48,7 +48,27 @@ class OpenedSoftwareVerbs final : public SoftwareVerbs {
   ibv_device* device() override { return &handle_.device; }
   void PlugCable(bool plugged) override {
     const std::lock_guard lock(handle_.model->gate);
-    handle_.model->port.SetPlugged(plugged);
+    handle_.model->PlugCable(plugged);
+  }
+  void SetFaults(const SoftwareVerbsFaults& faults) override {
+    const std::lock_guard lock(handle_.model->gate);
+    handle_.model->SetFaults(faults);
+  }
+  size_t FailQueue(uint32_t number) override {
+    const std::lock_guard lock(handle_.model->gate);
+    return handle_.model->FailQueue(number);
+  }
+  size_t FailQueues() override {
+    const std::lock_guard lock(handle_.model->gate);
+    return handle_.model->FailQueues();
+  }
+  bool OverrunCompletions(uint32_t handle) override {
+    const std::lock_guard lock(handle_.model->gate);
+    return handle_.model->OverrunCompletions(handle);
+  }
+  void Remove() override {
+    const std::lock_guard lock(handle_.model->gate);
+    handle_.model->Remove();
   }
   SoftwareVerbsStats stats() const override {
     const std::lock_guard lock(handle_.model->gate);
@@ -80,10 +100,16 @@ absl::StatusOr<std::shared_ptr<SoftDevice>> MakeSoftDevice(const SoftwareVerbsOp
   return std::make_shared<SoftDevice>(complete, std::move(wire));
 }
 
+absl::Status TakeOrders(SoftDevice& device) {
+  const std::string& path = device.options.control;
+  return path.empty() ? absl::OkStatus() : device.service.Listen(path);
+}
+
 absl::StatusOr<std::unique_ptr<SoftwareVerbs>> SoftwareVerbs::Create(const SoftwareVerbsOptions& options,
                                                                      std::unique_ptr<Wire> wire) {
   absl::StatusOr<std::shared_ptr<SoftDevice>> model = MakeSoftDevice(options, std::move(wire));
   if (!model.ok()) return model.status();
+  if (absl::Status listens = TakeOrders(**model); !listens.ok()) return listens;
   return std::make_unique<OpenedSoftwareVerbs>(*std::move(model));
 }
 

@@ -51,9 +51,14 @@ ibv_cq* CreateCq(ibv_context* context, int size, ibv_comp_channel* channel, int 
   SoftDevice& device = DeviceOf(context);
   if (!CqSizeFits(device, size) || vector < 0 || vector >= context->num_comp_vectors) return Refuse(EINVAL);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   if (!device.completion_queues.Take()) return Refuse(ENOMEM);
-  auto* const cq = new SoftCq(static_cast<uint32_t>(size), channel == nullptr ? -1 : channel->fd);
+  auto* const cq =
+      new SoftCq(static_cast<uint32_t>(size), device.clock, channel == nullptr ? -1 : channel->fd);
   cq->cqe = size;
+  cq->handle = ++device.last_completions;
+  device.Burden(*cq);
+  device.live_completions.push_back(cq);
   return ibv_cq_ex_to_cq(cq);
 }
 
@@ -74,6 +79,8 @@ int DestroyCq(ibv_cq* cq) {
     const std::lock_guard lock(device.gate);
     if (CqOf(cq).users > 0) return EBUSY;
     device.completion_queues.Give();
+    std::erase(device.live_completions, &CqOf(cq));
+    std::erase(device.overrun, &CqOf(cq));
   }
   SettleEvents(CqOf(cq));
   delete &CqOf(cq);
@@ -84,7 +91,7 @@ int PollCq(ibv_cq* cq, int most, ibv_wc* completions) {
   SoftDevice& device = DeviceOf(cq->context);
   const std::lock_guard lock(device.gate);
   SoftCompletionQueue& queue = CqOf(cq).queue;
-  if (queue.empty()) device.port.Step();
+  if (queue.empty()) device.Step();
   int polled = 0;
   for (; polled < most && !queue.empty(); ++polled) Describe(queue.Pop(), completions[polled]);
   return polled;

@@ -20,7 +20,7 @@ const SoftCompletion& CurrentOf(ibv_cq_ex* cq) { return CqOf(cq).current; }
 int TakeNext(SoftCq& cq, bool may_step) {
   SoftDevice& device = DeviceOf(cq.context);
   const std::lock_guard lock(device.gate);
-  if (cq.queue.empty() && may_step) device.port.Step();
+  if (cq.queue.empty() && may_step) device.Step();
   if (cq.queue.empty()) return ENOENT;
   cq.current = cq.queue.Pop();
   cq.wr_id = cq.current.id;

@@ -44,13 +44,55 @@ int RequestNotify(ibv_cq* cq, int errors_only) {
   return device.service.Start() ? 0 : ENOMEM;
 }
 
-void SoftDevice::TellPrograms(bool up) {
+void SoftCq::Bell::Overrun() { DeviceOf(cq->context).overrun.push_back(cq); }
+
+namespace {
+
+VerbsAsyncRecord Record(ibv_event_type type, uint64_t element) {
+  return {.element = element, .type = static_cast<uint32_t>(type), .reserved = 0};
+}
+uint64_t ElementOf(const void* object) { return reinterpret_cast<uint64_t>(object); }
+
+void Tell(const ibv_context* context, ibv_event_type type, const void* object) {
+  (void)PutEvent(context->async_fd, Record(type, ElementOf(object)));
+}
+
+void AwaitAcks(pthread_mutex_t& mutex, pthread_cond_t& cond, const uint32_t& acknowledged, uint32_t taken) {
+  pthread_mutex_lock(&mutex);
+  while (acknowledged != taken) pthread_cond_wait(&cond, &mutex);
+  pthread_mutex_unlock(&mutex);
+}
+
+// How many of the events of an object the program has taken, once the others are out of its way.
+uint32_t Withdraw(const ibv_context& context, const void* object, const uint32_t& taken) {
+  const std::lock_guard lock(DeviceOf(const_cast<ibv_context*>(&context)).gate);
+  RemoveEvents<VerbsAsyncRecord>(context.async_fd, [object](const VerbsAsyncRecord& record) {
+    return record.element == ElementOf(object);
+  });
+  return taken;
+}
+
+}  // namespace
+
+void SoftDevice::TellPort(bool up) const {
   constexpr uint64_t kPort = 1;
-  const VerbsAsyncRecord record{
-      .element = kPort,
-      .type = static_cast<uint32_t>(up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR),
-      .reserved = 0};
+  const VerbsAsyncRecord record = Record(up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR, kPort);
   for (const int pipe : event_pipes) (void)PutEvent(pipe, record);
+}
+void SoftDevice::TellRemoved() const {
+  for (const int pipe : event_pipes) (void)PutEvent(pipe, Record(IBV_EVENT_DEVICE_FATAL, 0));
+}
+
+void TellFailed(const SoftCq& cq) { Tell(cq.context, IBV_EVENT_CQ_ERR, &cq); }
+void TellFailed(const SoftQp& qp) { Tell(qp.qp.context, IBV_EVENT_QP_FATAL, &qp.qp); }
+void TellFailed(const SoftWq& wq) { Tell(wq.context, IBV_EVENT_WQ_FATAL, static_cast<const ibv_wq*>(&wq)); }
+
+// libibverbs has given the reader what it read, and counts what the reader acknowledges.
+void OnAsyncEvent(ibv_context* context, ibv_async_event* event) {
+  const std::lock_guard lock(DeviceOf(context).gate);
+  if (event->event_type == IBV_EVENT_CQ_ERR) ++CqOf(event->element.cq).failures;
+  if (event->event_type == IBV_EVENT_QP_FATAL) ++QpOf(event->element.qp).failures;
+  if (event->event_type == IBV_EVENT_WQ_FATAL) ++WqOf(event->element.wq).failures;
 }
 
 void OnCqEvent(ibv_cq* cq) {
@@ -69,9 +111,17 @@ void SettleEvents(SoftCq& cq) {
     if (cq.bell.pipe >= 0) RemoveEvents<ibv_cq*>(cq.bell.pipe, [gone](ibv_cq* rung) { return rung == gone; });
     taken = cq.events;
   }
-  pthread_mutex_lock(&cq.mutex);
-  while (cq.comp_events_completed != taken) pthread_cond_wait(&cq.cond, &cq.mutex);
-  pthread_mutex_unlock(&cq.mutex);
+  AwaitAcks(cq.mutex, cq.cond, cq.comp_events_completed, taken);
+  AwaitAcks(cq.mutex, cq.cond, cq.async_events_completed, Withdraw(*cq.context, &cq, cq.failures));
+}
+
+void SettleEvents(SoftQp& qp) {
+  AwaitAcks(qp.qp.mutex, qp.qp.cond, qp.qp.events_completed, Withdraw(*qp.qp.context, &qp.qp, qp.failures));
+}
+
+void SettleEvents(SoftWq& wq) {
+  AwaitAcks(wq.mutex, wq.cond, wq.events_completed,
+            Withdraw(*wq.context, static_cast<ibv_wq*>(&wq), wq.failures));
 }
 
 }  // namespace sluice

@@ -237,6 +237,7 @@ ibv_flow* CreateFlow(ibv_qp* qp, ibv_flow_attr* attr) {
   SoftQp& target = QpOf(qp);
   SoftDevice& device = DeviceOf(qp->context);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   if (!device.rules.Take()) return Refuse(ENOMEM);
   SoftSteering& steering = device.port.steering();
   auto made = std::make_unique<SoftFlow>();

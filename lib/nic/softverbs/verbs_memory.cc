@@ -30,6 +30,7 @@ SoftRegion RegionOf(const SoftDomain& domain, void* address, size_t length, uint
 ibv_pd* AllocDomain(ibv_context* context) {
   SoftDevice& device = DeviceOf(context);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   auto* const domain = new SoftDomain{};
   domain->context = context;
   domain->number = ++device.last_domain;
@@ -51,6 +52,7 @@ ibv_mr* RegisterMemory(ibv_pd* pd, void* address, size_t length, uint64_t iova, 
   SoftDomain& domain = DomainOf(pd);
   SoftDevice& device = DeviceOf(pd->context);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   const std::optional<uint32_t> key = device.memory.Add(RegionOf(domain, address, length, iova, access));
   if (!key.has_value()) return Refuse(ENOMEM);
   auto* const handle = new SoftRegionHandle{};

@@ -62,12 +62,15 @@ struct SoftRegionHandle : VerbsMr {
 };
 
 struct SoftCq : ibv_cq_ex {
-  SoftCq(uint32_t size, int pipe) : ibv_cq_ex{}, queue(size), bell(this, pipe) { queue.Listen(&bell); }
+  SoftCq(uint32_t size, const Clock& clock, int pipe) : ibv_cq_ex{}, queue(size, clock), bell(this, pipe) {
+    queue.Listen(&bell);
+  }
 
   // Puts the queue into the pipe of its completion channel, as the kernel does.
   struct Bell final : SoftCompletionQueue::Listener {
     Bell(SoftCq* rung, int fd) : cq(rung), pipe(fd) {}
     void Ring() override;
+    void Overrun() override;
     SoftCq* const cq;
     const int pipe;  // -1 = there is no channel
   };
@@ -77,6 +80,7 @@ struct SoftCq : ibv_cq_ex {
   SoftCompletion current{};  // at which the program looks, between start_poll and end_poll
   uint32_t users = 0;        // queue pairs, once for each direction
   uint32_t events = 0;       // that the program has taken out of its channel, and has to acknowledge
+  uint32_t failures = 0;     // likewise, of asynchronous events
 };
 
 struct SoftTable;
@@ -104,6 +108,7 @@ struct SoftQp : VerbsQp {
   SoftTable* table = nullptr;
   uint16_t max_headers = 0;  // of segmented sends; 0 = there are none
   uint32_t rules = 0;        // that deliver here, groups among them
+  uint32_t failures = 0;     // as SoftCq's
   std::vector<std::pair<MacAddress, RuleId>> groups;
 };
 
@@ -111,7 +116,8 @@ struct SoftWq : ibv_wq {
   SoftWq() : ibv_wq{} {}
 
   std::unique_ptr<SoftReceiveQueue> queue;
-  uint32_t users = 0;  // indirection tables
+  uint32_t users = 0;     // indirection tables
+  uint32_t failures = 0;  // as SoftCq's
 };
 
 struct SoftTable : ibv_rwq_ind_table {
@@ -136,6 +142,7 @@ inline SoftHandle& HandleOf(ibv_device* device) {
 }
 inline SoftDomain& DomainOf(ibv_pd* pd) { return *static_cast<SoftDomain*>(pd); }
 
+inline SoftWq& WqOf(ibv_wq* wq) { return *static_cast<SoftWq*>(wq); }
 inline SoftCq& CqOf(ibv_cq* cq) { return *static_cast<SoftCq*>(reinterpret_cast<ibv_cq_ex*>(cq)); }
 inline SoftQp& QpOf(ibv_qp* qp) { return *static_cast<SoftQp*>(reinterpret_cast<VerbsQp*>(qp)); }
 
@@ -176,8 +183,15 @@ int QueryValues(ibv_context* context, ibv_values_ex* values);
 ibv_comp_channel* CreateChannel(ibv_context* context);
 int RequestNotify(ibv_cq* cq, int errors_only);
 void OnCqEvent(ibv_cq* cq);
+void OnAsyncEvent(ibv_context* context, ibv_async_event* event);
+// To the program that made it. Under the gate.
+void TellFailed(const SoftCq& cq);
+void TellFailed(const SoftQp& qp);
+void TellFailed(const SoftWq& wq);
 // What the program has not seen is withdrawn; what it has seen is waited for. Before the queue goes, not under the gate.
 void SettleEvents(SoftCq& cq);
+void SettleEvents(SoftQp& qp);
+void SettleEvents(SoftWq& wq);
 
 // verbs_qp.cc
 ibv_qp* CreateQp(ibv_pd* pd, ibv_qp_init_attr* attr);

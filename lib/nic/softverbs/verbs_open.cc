@@ -12,9 +12,6 @@
 namespace sluice {
 namespace {
 
-// libibverbs gives the reader what it read; there is nothing to add.
-void OnAsyncEvent(ibv_context*, ibv_async_event*) {}
-
 void FreeContext(ibv_context* context) {
   SoftContext& ours = ContextOf(context);
   {

@@ -69,7 +69,7 @@ int Post(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
   SoftDevice& device = DeviceOf(qp.qp.context);
   const State state = qp.pair->state();
   const bool takes = !qp.pair->spreads() && (state == State::kSending || state == State::kError);
-  int error = takes ? 0 : EINVAL;
+  int error = device.removed ? EIO : takes ? 0 : EINVAL;
   for (; request != nullptr && error == 0; request = request->next) {
     error = Copy(qp, *request, qp.pair->send().ring());
     if (error != 0) break;
@@ -77,7 +77,7 @@ int Post(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
   }
   if (error != 0) *bad = request;
   if (takes && state == State::kError) device.port.SetState(*qp.pair, state);  // flushes what is new
-  device.port.Step();
+  device.Step();
   return error;
 }
 
@@ -90,7 +90,7 @@ int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
 
 int PostAllOrNone(ibv_qp* qp, ibv_send_wr* request, size_t count) {
   const std::lock_guard lock(DeviceOf(qp->context).gate);
-  if (QpOf(qp).pair->send().ring().room() < count) return ENOMEM;
+  if (!DeviceOf(qp->context).removed && QpOf(qp).pair->send().ring().room() < count) return ENOMEM;
   ibv_send_wr* bad = nullptr;
   return Post(QpOf(qp), request, &bad);
 }
@@ -115,9 +115,9 @@ int PostReceive(ibv_qp* qp, ibv_recv_wr* request, ibv_recv_wr** bad) {
   SoftDevice& device = DeviceOf(qp->context);
   const std::lock_guard lock(device.gate);
   const State state = ours.pair->state();
-  if (ours.pair->spreads() || state == State::kReset) {
+  if (ours.pair->spreads() || state == State::kReset || device.removed) {
     *bad = request;
-    return EINVAL;
+    return device.removed ? EIO : EINVAL;
   }
   const int error = PostReceives(ours.pair->receive(), request, bad);
   if (state == State::kError) device.port.SetState(*ours.pair, state);

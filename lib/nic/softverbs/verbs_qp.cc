@@ -181,6 +181,7 @@ ibv_qp* CreateQpEx(ibv_context* context, ibv_qp_init_attr_ex* attr) {
   if (const int error = CheckInit(device, *attr); error != 0) return Refuse(error);
   auto made = std::make_unique<SoftQp>();
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   if (!device.queue_pairs.Take()) return Refuse(ENOMEM);
   made->pair = MakePair(device, *attr);
   if (!device.port.Add(*made->pair).ok()) {
@@ -189,6 +190,7 @@ ibv_qp* CreateQpEx(ibv_context* context, ibv_qp_init_attr_ex* attr) {
   }
   FillIn(*made, context, *attr);
   CountUse(*made, 1);
+  device.live_pairs.push_back(made.get());
   return &made.release()->qp;
 }
 
@@ -213,6 +215,7 @@ int ModifyQp(ibv_qp* qp, ibv_qp_attr* attr, int mask) {
   SoftQp& ours = QpOf(qp);
   SoftDevice& device = DeviceOf(qp->context);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return EIO;
   const State from = ours.pair->state();
   if ((mask & IBV_QP_CUR_STATE) != 0 && StateFrom(attr->cur_qp_state) != from) return EINVAL;
   if ((mask & IBV_QP_RATE_LIMIT) != 0) {
@@ -255,9 +258,11 @@ int DestroyQp(ibv_qp* qp) {
     if (ours->rules > 0) return EBUSY;
     device.port.Remove(*ours->pair);
     device.queue_pairs.Give();
+    std::erase(device.live_pairs, ours);
     CountUse(*ours, -1);
     ours->pair.reset();
   }
+  SettleEvents(*ours);
   pthread_cond_destroy(&qp->cond);
   pthread_mutex_destroy(&qp->mutex);
   delete ours;

@@ -7,14 +7,12 @@
 namespace sluice {
 namespace {
 
-SoftWq& WqOf(ibv_wq* wq) { return *static_cast<SoftWq*>(wq); }
-
 int PostToWq(ibv_wq* wq, ibv_recv_wr* request, ibv_recv_wr** bad) {
   SoftDevice& device = DeviceOf(wq->context);
   const std::lock_guard lock(device.gate);
-  if (wq->state == IBV_WQS_RESET) {
+  if (wq->state == IBV_WQS_RESET || device.removed) {
     *bad = request;
-    return EINVAL;
+    return device.removed ? EIO : EINVAL;
   }
   const int error = PostReceives(*WqOf(wq).queue, request, bad);
   if (wq->state == IBV_WQS_ERR) device.port.Flush(*WqOf(wq).queue);
@@ -81,10 +79,12 @@ ibv_wq* CreateWq(ibv_context* context, ibv_wq_init_attr* attr) {
   SoftDevice& device = DeviceOf(context);
   if (const int error = CheckInit(device.hardware(), *attr); error != 0) return Refuse(error);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   if (!device.work_queues.Take()) return Refuse(ENOMEM);
   ++DomainOf(attr->pd).users;
   ++CqOf(attr->cq).users;
-  return Make(device, context, *attr).release();
+  device.live_work_queues.push_back(Make(device, context, *attr).release());
+  return device.live_work_queues.back();
 }
 
 int ModifyWq(ibv_wq* wq, ibv_wq_attr* attr) {
@@ -95,6 +95,7 @@ int ModifyWq(ibv_wq* wq, ibv_wq_attr* attr) {
   if (flags != 0 && (flags != IBV_WQ_FLAGS_CVLAN_STRIPPING || !device.hardware().vlan_strip))
     return EOPNOTSUPP;
   const std::lock_guard lock(device.gate);
+  if (device.removed) return EIO;
   if ((attr->attr_mask & IBV_WQ_ATTR_CURR_STATE) != 0 && attr->curr_wq_state != wq->state) return EINVAL;
   if (flags != 0) WqOf(wq).queue->set_strip_vlan((attr->flags & IBV_WQ_FLAGS_CVLAN_STRIPPING) != 0);
   if ((attr->attr_mask & IBV_WQ_ATTR_STATE) == 0) return 0;
@@ -106,12 +107,17 @@ int ModifyWq(ibv_wq* wq, ibv_wq_attr* attr) {
 int DestroyWq(ibv_wq* wq) {
   SoftWq* const ours = &WqOf(wq);
   SoftDevice& device = DeviceOf(wq->context);
-  const std::lock_guard lock(device.gate);
-  if (ours->users > 0) return EBUSY;
-  device.port.SetOpen(*ours->queue, false);
-  device.work_queues.Give();
-  --DomainOf(wq->pd).users;
-  --CqOf(wq->cq).users;
+  {
+    const std::lock_guard lock(device.gate);
+    if (ours->users > 0) return EBUSY;
+    device.port.SetOpen(*ours->queue, false);
+    device.work_queues.Give();
+    std::erase(device.live_work_queues, ours);
+    --DomainOf(wq->pd).users;
+    --CqOf(wq->cq).users;
+    ours->queue.reset();
+  }
+  SettleEvents(*ours);
   delete ours;
   return 0;
 }
@@ -122,6 +128,7 @@ ibv_rwq_ind_table* CreateTable(ibv_context* context, ibv_rwq_ind_table_init_attr
   const int log_most = std::bit_width(device.hardware().max_spread_table) - 1;
   if (attr->comp_mask != 0 || attr->log_ind_tbl_size > static_cast<uint32_t>(log_most)) return Refuse(EINVAL);
   const std::lock_guard lock(device.gate);
+  if (device.removed) return Refuse(EIO);
   auto made = std::make_unique<SoftTable>();
   made->context = context;
   made->ind_tbl_num = made->ind_tbl_handle = static_cast<int>(++device.last_queue_pair);

@@ -3,6 +3,7 @@
 // (sluice/nic/software_verbs_config.h):
 //
 //   sluice-softverbs two-devices.conf -- ibv_devinfo -v
+//   sluice-softverbs --tell /run/soft0.sock cable pull    # to a device of a program that runs
 //
 // Makes a sysfs in a temporary folder, in which libibverbs finds the devices, and links to /dev/null as their files under
 // /dev/infiniband; names libsluice_soft-rdmav34.so as provider, and preloads it. Who may not make the links does without
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "sluice/nic/software_verbs_config.h"
 
 namespace {
@@ -33,7 +35,9 @@ using sluice::SoftwareVerbsConfig;
 
 constexpr char kDeviceFiles[] = "/dev/infiniband";
 constexpr char kProviderFile[] = "libsluice_soft-rdmav34.so";
-constexpr char kUsage[] = "usage: sluice-softverbs FILE -- PROGRAM [ARGUMENT...]\n";
+constexpr char kUsage[] =
+    "usage: sluice-softverbs FILE -- PROGRAM [ARGUMENT...]\n"
+    "       sluice-softverbs --tell SOCKET ORDER...\n";
 constexpr int kGids = 2;
 
 void Write(const fs::path& path, const std::string& text) {
@@ -153,9 +157,16 @@ int Run(char** command) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+int Tell(const std::string& path, const std::vector<std::string>& words) {
+  const absl::StatusOr<std::string> answer = sluice::TellSoftwareVerbs(path, absl::StrJoin(words, " "));
+  if (!answer.ok()) return std::cerr << "sluice-softverbs: " << answer.status().message() << "\n", 1;
+  return std::cout << *answer, 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc >= 4 && std::strcmp(argv[1], "--tell") == 0) return Tell(argv[2], {argv + 3, argv + argc});
   if (argc < 4 || std::strcmp(argv[2], "--") != 0) return std::cerr << kUsage, 2;
   const auto devices = sluice::ReadSoftwareVerbs(argv[1]);
   if (!devices.ok()) return std::cerr << "sluice-softverbs: " << devices.status().message() << "\n", 2;

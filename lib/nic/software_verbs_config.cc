@@ -9,12 +9,14 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "nic/software_verbs_faults_internal.h"
 #include "sluice/base/status.h"
+#include "sluice/nic/capture_wire.h"
 #include "sluice/nic/packet_socket_wire.h"
 #include "sluice/nic/pair_wire.h"
 #include "sluice/nic/shm_wire.h"
@@ -37,6 +39,7 @@ const std::map<std::string, WireForm> kWires = {
     {"shm", {"shm PATH server | client", 3}},
     {"packet", {"packet IFNAME", 2}},
     {"tap", {"tap IFNAME", 2}},
+    {"pcap", {"pcap IN|- OUT|-", 3}},
 };
 
 // A text, line by line, into devices.
@@ -145,7 +148,8 @@ absl::Status Reader::SetChoice(const Words& words) {
 
 absl::Status Reader::SetWire(const Words& words) {
   const auto found = words.size() > 1 ? kWires.find(words[1]) : kWires.end();
-  if (found == kWires.end()) return NotUnderstood(words, "give wire null, loop, pair, shm, packet or tap");
+  if (found == kWires.end())
+    return NotUnderstood(words, "give wire null, loop, pair, shm, packet, tap or pcap");
   const Words wire(words.begin() + 1, words.end());
   const bool role = wire[0] != "shm" || wire.back() == "server" || wire.back() == "client";
   if (wire.size() != found->second.words || !role)
@@ -164,6 +168,14 @@ std::unique_ptr<Wire> TakePairEnd(const std::string& name) {
   auto [here, there] = MakeWirePair({.name = name, .carries_offloads = false, .carries_fragments = false});
   waiting = std::move(there);
   return std::move(here);
+}
+
+CaptureWireOptions CaptureFrom(const Words& wire) {
+  const auto path = [](const std::string& word) { return word == "-" ? "" : word; };
+  const bool ng = absl::EndsWith(wire[2], ".pcapng");
+  return {.read_path = path(wire[1]),
+          .write_path = path(wire[2]),
+          .write_format = ng ? CaptureFormat::kPcapng : CaptureFormat::kPcapNanoseconds};
 }
 
 }  // namespace
@@ -195,6 +207,7 @@ absl::StatusOr<std::unique_ptr<Wire>> MakeSoftwareVerbsWire(const SoftwareVerbsC
     const ShmRole role = wire[2] == "server" ? ShmRole::kServer : ShmRole::kClient;
     return MakeShmWire({.path = wire[1], .role = role, .retry = absl::Milliseconds(10)});
   }
+  if (wire[0] == "pcap") return MakeCaptureWire(CaptureFrom(wire));
   const uint32_t max_frame = config.options.mtu + 18;  // with a tag
   if (wire[0] == "packet") return MakePacketSocketWire({.interface = wire[1], .max_frame = max_frame});
   if (wire[0] == "tap") {

@@ -46,7 +46,7 @@ TEST_CASE("a wrong line of a configuration is named, with what could stand there
   CHECK_THAT(Refusal("device a\n\nwire shm /tmp/x\n"),
              Catch::Contains("x.conf:3") && Catch::Contains("server | client"));
   CHECK_THAT(Refusal("device a\nwire carrier-pigeon\n"),
-             Catch::Contains("null, loop, pair, shm, packet or tap"));
+             Catch::Contains("null, loop, pair, shm, packet, tap or pcap"));
   CHECK_THAT(Refusal("device a\nprofile best\n"), Catch::Contains("good or poor"));
   CHECK_THAT(Refusal("device a\ncolour blue\n"), Catch::Contains("mac, mtu, profile"));
   CHECK_THAT(Refusal("device a\nmtu many\n"), Catch::Contains("a number"));

@@ -22,6 +22,8 @@
 //   wire pair NAME        two devices with the same name are joined, within one process
 //   wire shm PATH server | client   between two processes
 //   wire packet IFNAME, wire tap IFNAME
+//   wire pcap IN OUT     the frames of one capture arrive, and what is sent goes to another; - for none. OUT is pcapng
+//                         when its name ends so, and otherwise pcap
 //
 //   fault ...             what goes wrong (SoftwareVerbsFaults), as below; several lines add up
 //   control PATH          a socket on which the device takes orders, while a process has it open

@@ -76,6 +76,7 @@ absl::Status SoftPort::Add(SoftQueuePair& pair) {
 void SoftPort::Remove(SoftQueuePair& pair) {
   SetState(pair, SoftQueuePair::State::kReset);
   std::erase(pairs_, &pair);
+  steering_.Forget(pair);
   if (pairs_.empty()) Close();
 }
 
@@ -99,14 +100,19 @@ void SoftPort::Flush(SoftReceiveQueue& queue) {
   if (!queue.Flush()) flushing_work_.push_back(&queue);
 }
 
-absl::Status SoftPort::Open() {
+// A program may come and go often: the packets of its last visit are good for the next.
+absl::Status SoftPort::MakePool() {
+  if (pool_ != nullptr) return absl::OkStatus();
   PacketPoolOptions pool{.name = options_.name, .packets = kPackets, .huge_pages = HugePages::kOff};
   pool.buffer_size = BufferFor(max_frame_, pool.headroom);
   absl::StatusOr<std::unique_ptr<PacketPool>> made = PacketPool::Create(pool);
-  if (!made.ok()) return made.status();
-  pool_ = *std::move(made);
+  if (made.ok()) pool_ = *std::move(made);
+  return made.status();
+}
+
+absl::Status SoftPort::Open() {
+  if (absl::Status made = MakePool(); !made.ok()) return made;
   if (absl::Status opened = wire_->Open({.lanes = 1, .ring = kRing, .pool = pool_.get()}); !opened.ok()) {
-    pool_.reset();
     return opened;
   }
   max_frame_ = std::min(max_frame_, wire_->traits().max_frame);
@@ -119,16 +125,16 @@ absl::Status SoftPort::Open() {
 }
 
 void SoftPort::Close() {
-  if (pool_ == nullptr) return;
+  if (!egress_.has_value()) return;
   stats_.drops[DropReason::kStopped] += arrivals_.size();
   arrivals_.Clear();
   egress_.reset();
   wire_->Close();
-  KeepUntilHome(std::move(pool_));
+  if (pool_->available() != pool_->options().packets) KeepUntilHome(std::move(pool_));
 }
 
 bool SoftPort::Step() {
-  if (pool_ == nullptr) return false;
+  if (!egress_.has_value()) return false;
   if (link_ == LinkState::kDown || turns_to_serve_-- == 0) Serve();
   wire_->Reclaim(0);
   const bool sent = SendSome();
@@ -153,7 +159,7 @@ void SoftPort::Serve() {
 }
 
 SoftPort::Quiet SoftPort::Rest() {
-  if (pool_ == nullptr) return {};
+  if (!egress_.has_value()) return {};
   Quiet quiet{.wire_fd = wire_->fd(), .service_fd = wire_->service_fd()};
   quiet.blocked = WireHolds() || paced_ || sender_ != nullptr || egress_->waiting() || !arrivals_.empty() ||
                   !flushing_.empty() || !flushing_work_.empty();

@@ -90,6 +90,7 @@ class SoftPort {
     uint32_t mark = 0;
   };
 
+  absl::Status MakePool();
   absl::Status Open();
   void Close();
   void Serve();
@@ -113,8 +114,8 @@ class SoftPort {
   const Nanoseconds patience_;
   const std::unique_ptr<FaultyWire> wire_;  // faults or not
   uint32_t max_frame_;
-  std::unique_ptr<PacketPool> pool_;  // while the wire is open, as is egress_
-  std::optional<Egress> egress_;
+  std::unique_ptr<PacketPool> pool_;  // from the first time that the wire is opened
+  std::optional<Egress> egress_;      // while it is open
   ToWire to_wire_{*this};
 
   std::vector<SoftQueuePair*> pairs_;

@@ -39,6 +39,8 @@ void SoftSteering::Remove(RuleId id) {
   table_ = *table_.Without(id);
 }
 
+void SoftSteering::Forget(const SoftQueuePair& pair) { pairs_.erase(pair.number()); }
+
 bool SoftSteering::WatchesSent(const Packet& packet) const {
   return outbound_ > 0 || (multicast_loopback_ && IsMulticast(packet));
 }

@@ -42,6 +42,8 @@ class SoftSteering {
   // `pair` gets what the rule matches; an id is used once. As RuleTable::With.
   absl::Status Add(RuleId id, const Rule& rule, SoftQueuePair& pair);
   void Remove(RuleId id);
+  // A queue pair that goes, and that no rule names any more.
+  void Forget(const SoftQueuePair& pair);
   std::shared_ptr<RuleCounters> HitsOf(RuleId id) const { return table_.Find(id)->hits; }
   RuleId NextId() { return RuleId{++last_id_}; }
 

@@ -26,6 +26,8 @@
 //   it. All else is done in software by Send, with the same bytes; what lies in memory of another pool is copied.
 // Pool: its buffers hold the longest frame behind its headroom. The region is pinned; where RLIMIT_MEMLOCK is short,
 //   Start refuses with both figures.
+// Drops: what the card drops for want of posted buffers it counts itself, for all programs on the port: drops() has what
+//   its counter out_of_buffer (sysfs) has grown by since Open, as kReceiveRingFull.
 // Errors: a queue pair that fails is reset and filled again. What was under way on it is counted, each packet once
 //   (kDeviceError), and TakeEvents tells (kQueueError).
 //

@@ -155,6 +155,7 @@ void SoftPort::Serve() {
   const LinkState before = std::exchange(link_, wire_->link());
   seen_up_ = seen_up_ || link_ == LinkState::kUp;
   if (link_ == LinkState::kDown && before == LinkState::kUp) down_since_ = clock_.Now();
+  out_of_buffer_.Show(stats().drops[DropReason::kReceiveRingFull]);
   TellChange();
 }
 

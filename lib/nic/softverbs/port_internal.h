@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "nic/offload/egress_internal.h"
+#include "nic/softverbs/counter_file_internal.h"
 #include "nic/softverbs/queue_pair_internal.h"
 #include "nic/softverbs/steering_internal.h"
 #include "sluice/nic/faulty_wire.h"
@@ -71,6 +72,8 @@ class SoftPort {
   void OnChange(std::function<void(bool up)> changed) { changed_ = std::move(changed); }
 
   SoftwareVerbsStats stats() const;
+  // From now on the frames that were dropped for want of room are also told there.
+  void ShowDrops(const std::string& path) { out_of_buffer_.Open(path); }
 
  private:
   class ToWire final : public Outlet {
@@ -139,6 +142,7 @@ class SoftPort {
   std::function<void(bool up)> changed_;
   Nanoseconds down_since_ = 0;
   SoftwareVerbsStats stats_;
+  CounterFile out_of_buffer_;
 };
 
 }  // namespace sluice

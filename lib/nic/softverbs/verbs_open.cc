@@ -70,7 +70,12 @@ constexpr VerbsContextOps kContextOps = {
 SoftDevice* ModelOf(SoftHandle& handle) {
   static std::mutex gate;
   const std::lock_guard lock(gate);
-  if (handle.model == nullptr) handle.model = MakeConfigured(handle.device.name);
+  if (handle.model != nullptr) return handle.model.get();
+  handle.model = MakeConfigured(handle.device.name);
+  if (handle.model != nullptr) {
+    handle.model->port.ShowDrops(handle.device.ibdev_path +
+                                 std::string("/ports/1/hw_counters/out_of_buffer"));
+  }
   return handle.model.get();
 }
 

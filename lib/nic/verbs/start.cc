@@ -32,7 +32,10 @@ absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& op
 }
 
 VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsDevice> device)
-    : options_(options), device_(std::move(device)), link_(*device_) {}
+    : options_(options),
+      device_(std::move(device)),
+      link_(*device_),
+      out_of_buffer_(*device_->context(), device_->port(), "out_of_buffer") {}
 
 absl::Status VerbsNicImpl::Refuse(absl::StatusCode code, const char* stage, std::string what,
                                   std::string remedy) const {

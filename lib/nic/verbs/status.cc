@@ -15,6 +15,7 @@ DropCounts VerbsNicImpl::drops() const {
   DropCounts sum;
   for (const VerbsRxQueue& queue : rx_) sum += queue.stats().drops;
   for (const VerbsTxQueue& queue : tx_) sum += queue.stats().drops;
+  sum[DropReason::kReceiveRingFull] += out_of_buffer_.Added();
   return sum;
 }
 

@@ -17,6 +17,7 @@
 #include "nic/verbs/device_internal.h"
 #include "nic/verbs/flow_spec_internal.h"
 #include "nic/verbs/link_internal.h"
+#include "nic/verbs/port_counter_internal.h"
 #include "nic/verbs/rx_internal.h"
 #include "nic/verbs/tx_internal.h"
 #include "sluice/nic/verbs_nic.h"
@@ -80,6 +81,7 @@ class VerbsNicImpl final : public VerbsNic {
   const VerbsNicOptions options_;
   const std::unique_ptr<VerbsDevice> device_;
   mutable VerbsLink link_;
+  const VerbsPortCounter out_of_buffer_;
   LinkState told_ = LinkState::kDown;  // by TakeEvents, since Start
 
   mutable std::mutex mutex_;     // of the number of queues, against drops() on other threads

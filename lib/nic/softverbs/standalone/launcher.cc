@@ -39,6 +39,7 @@ constexpr char kUsage[] =
     "usage: sluice-softverbs FILE -- PROGRAM [ARGUMENT...]\n"
     "       sluice-softverbs --tell SOCKET ORDER...\n";
 constexpr int kGids = 2;
+constexpr size_t kCounterDigits = 20;  // which the device changes in place
 
 void Write(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());
@@ -105,6 +106,7 @@ class Sysfs {
     Write(own / "node_guid", Groups(gid.data() + 8, 8));
     const fs::path port = own / "ports/1";
     Write(port / "pkeys/0", "0xffff");
+    Write(port / "hw_counters/out_of_buffer", std::string(kCounterDigits, '0'));
     for (int i = 0; i < kGids; ++i) {
       const std::array<uint8_t, 16> value = i == 0 ? gid : std::array<uint8_t, 16>{};
       Write(port / "gids" / std::to_string(i), Groups(value.data(), value.size()));

@@ -46,7 +46,7 @@ absl::StatusOr<EndsResult> RunEnds(const Ends& ends);
 Sampler TimePerPacket(Ends ends);
 Sampler ProcessorTimePerPacket(Ends ends);
 
-// The path of a program that was built with this one: "nic/shm_peer".
+// The path of a program that was built with this one: "nic/port_peer".
 std::string BenchProgram(const std::string& name);
 
 }  // namespace sluice::bench

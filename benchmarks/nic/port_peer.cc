@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One end of a shared-memory wire, on a ModelNic; see ends.h for what an end prints.
+// One end of a connection between two ports; see ends.h for what an end prints.
 //
-//   shm_peer receive|send SOCKET LENGTH CPU [--seconds=0.5] [--ring=1024] [--written=64]
+//   port_peer receive|send PORT LENGTH CPU [--seconds=0.5] [--ring=1024] [--written=64]
 //
-//   receive   serves the socket, looks at each frame, frees it; measures
+//   PORT      as in control/open_port.h: "shm:/tmp/socket,role=server"
+//   receive   looks at each frame, frees it; measures
 //   send      gets a packet for each frame, writes its first bytes (as many as --written says), and sends it
 
 #include <algorithm>
@@ -17,8 +18,7 @@
 #include "absl/strings/strip.h"
 #include "benchmarks/machine.h"
 #include "benchmarks/measuring_end.h"
-#include "sluice/nic/model_nic.h"
-#include "sluice/nic/shm_wire.h"
+#include "sluice/control/open_port.h"
 
 namespace sluice::bench {
 namespace {
@@ -28,7 +28,7 @@ constexpr uint32_t kPackets = 4096;
 
 struct Options {
   bool sends = false;
-  std::string path;
+  std::string port;
   uint32_t length = 64;
   int cpu = 0;
   double seconds = 0.5;
@@ -45,7 +45,7 @@ bool ParseOption(absl::string_view argument, Options& options) {
 bool Parse(const std::vector<absl::string_view>& arguments, Options& options) {
   if (arguments.size() < 4 || (arguments[0] != "send" && arguments[0] != "receive")) return false;
   options.sends = arguments[0] == "send";
-  options.path = std::string(arguments[1]);
+  options.port = std::string(arguments[1]);
   if (!absl::SimpleAtoi(arguments[2], &options.length) || !absl::SimpleAtoi(arguments[3], &options.cpu))
     return false;
   return std::all_of(arguments.begin() + 4, arguments.end(),
@@ -90,12 +90,9 @@ void Receive(Nic& nic, const Options& options) {
 
 absl::Status Run(const Options& options) {
   PinThisProcess(options.cpu);
-  auto pool = PacketPool::Create({.name = "shm_peer", .packets = kPackets});
+  auto pool = PacketPool::Create({.name = "port_peer", .packets = kPackets});
   if (!pool.ok()) return pool.status();
-  const ShmRole role = options.sends ? ShmRole::kClient : ShmRole::kServer;
-  auto wire = MakeShmWire({.path = options.path, .role = role, .retry = absl::Milliseconds(1)});
-  if (!wire.ok()) return wire.status();
-  auto nic = ModelNic::Open({.name = "shm"}, *std::move(wire));
+  auto nic = OpenPort(options.port);
   if (!nic.ok()) return nic.status();
   const QueueOptions queues{.rx_ring = options.ring, .tx_ring = options.ring, .pool = pool->get()};
   if (absl::Status started = (*nic)->Start(queues); !started.ok()) return started;
@@ -111,7 +108,7 @@ int main(int argc, char** argv) {
   sluice::bench::Options options;
   if (!sluice::bench::Parse({argv + 1, argv + argc}, options)) {
     std::fprintf(stderr,
-                 "usage: %s send|receive SOCKET LENGTH CPU [--seconds=S] [--ring=N] [--written=BYTES]\n",
+                 "usage: %s send|receive PORT LENGTH CPU [--seconds=S] [--ring=N] [--written=BYTES]\n",
                  argv[0]);
     return 2;
   }

@@ -21,10 +21,12 @@ std::string SocketPath(const char* of) {
 
 Sampler Ours(uint32_t length) {
   const std::string path = SocketPath("shm");
-  const auto end = [&](const char* role, int cpu) {
-    return absl::StrCat(BenchProgram("nic/shm_peer"), " ", role, " ", path, " ", length, " ", cpu);
+  const auto end = [&](const char* mode, const char* role, int cpu) {
+    return absl::StrCat(BenchProgram("nic/port_peer"), " ", mode, " shm:", path, ",role=", role, " ", length,
+                        " ", cpu);
   };
-  return TimePerPacket({.measuring = end("receive", MeasuringCpu()), .feeding = end("send", OtherCpu())});
+  return TimePerPacket(
+      {.measuring = end("receive", "server", MeasuringCpu()), .feeding = end("send", "client", OtherCpu())});
 }
 
 // In zero-copy mode the server copies out of the client's own buffers: the client sends.

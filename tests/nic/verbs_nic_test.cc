@@ -12,28 +12,21 @@
 namespace sluice::testing {
 namespace {
 
-Subject SubjectOn(const SoftwareVerbsOptions& soft, const VerbsNicOptions& options = {}) {
-  return {.open = [soft, options] { return VerbsRig(soft, options); },
-          .link_follows = false,  // the software device looks at its cable only while it is polled; see below
-          .sleeps = VerbsRig(soft, options).a->capabilities().sleeps,
-          .restarts = 50};  // each makes the packets of the software device anew
-}
-
 TEST_CASE("a verbs port keeps the promises of a Nic", "[conformance]") {
-  Subject subject = SubjectOn({});
+  Subject subject = VerbsSubject({});
   subject.ring = 1024;  // more than the cable holds
   CheckConformance(subject);
 }
 
 TEST_CASE("a verbs port keeps the promises of a Nic on the poorest device", "[conformance]") {
-  Subject subject = SubjectOn({.hardware = SoftwareVerbsHardware::Poor()});
+  Subject subject = VerbsSubject({.hardware = SoftwareVerbsHardware::Poor()});
   subject.back_pressure = false;  // the cable holds four times the longest ring
   CheckConformance(subject);
 }
 
 TEST_CASE("a verbs port keeps the promises of a Nic with plain completions and frames in descriptors",
           "[conformance]") {
-  Subject subject = SubjectOn({}, {.max_inline = 128, .marks = false});
+  Subject subject = VerbsSubject({}, {.max_inline = 128, .marks = false});
   subject.ring = 1024;
   CheckConformance(subject);
 }
@@ -44,7 +37,7 @@ constexpr QueueId kSecond{1};
 // Two ports with two queues each, started, on a bench of numbered frames.
 class Ports {
  public:
-  Ports() : bench(SubjectOn({})) {
+  Ports() : bench(VerbsSubject({})) {
     QueueOptions options = bench.OptionsB();
     options.rx_queues = 2;
     bench.Start(bench.OptionsA(), options);
@@ -95,7 +88,7 @@ TEST_CASE("a rule that verbs cannot say, or a port cannot do, is refused with it
       {"pattern vlan / end actions queue index 0 / end", "match by presence of a tag"},
       {"pattern ipv4 fragment_offset is 1 / end actions queue index 0 / end", "match by fragment offset"},
       {"priority 65536 pattern end actions queue index 0 / end", "priority 65536"},
-      {"pattern end actions rss / end", "RSS"}};
+      {"pattern end actions rss / end", "RSS of frames of any kind"}};
   for (const auto& [text, capability] : cases) {
     const absl::Status refused = ports.bench.b().InstallRule(*Rule::Parse(text)).status();
     CHECK(refused.code() == absl::StatusCode::kUnimplemented);
@@ -119,7 +112,7 @@ TEST_CASE("arrivals carry the mark of the rule that they met, and no other") {
 }
 
 TEST_CASE("a verbs port that is not to tell marks refuses rules that mark") {
-  NicBench bench(SubjectOn({}, {.marks = false}));
+  NicBench bench(VerbsSubject({}, {.marks = false}));
   bench.Start();
   const absl::Status refused = bench.b().InstallRule({.actions = {.queue = kFirst, .mark = 1}}).status();
   CHECK(refused.code() == absl::StatusCode::kUnimplemented);
@@ -128,7 +121,7 @@ TEST_CASE("a verbs port that is not to tell marks refuses rules that mark") {
 
 TEST_CASE("a verbs port that takes nothing gets what rules say") {
   const auto take = GENERATE(VerbsTake::kNothing, VerbsTake::kOwnAddress);
-  NicBench bench(SubjectOn({}, {.take = take}));
+  NicBench bench(VerbsSubject({}, {.take = take}));
   bench.Start();
   Burst burst = bench.Frames(0, 5);
   bench.a().tx(kFirst).Send(burst);
@@ -139,7 +132,7 @@ TEST_CASE("a verbs port that takes nothing gets what rules say") {
 }
 
 TEST_CASE("the link of a verbs port goes down with its peer, and what is sent then is counted") {
-  NicBench bench(SubjectOn({}));
+  NicBench bench(VerbsSubject({}));
   bench.Start();
   bench.SendAll(0, 1);
   CHECK(bench.Collect(1) == Numbers{0});

@@ -65,6 +65,13 @@ inline Rig VerbsRig(SoftwareVerbsOptions soft = {}, VerbsNicOptions options = {}
   return rig;
 }
 
+inline Subject VerbsSubject(const SoftwareVerbsOptions& soft = {}, const VerbsNicOptions& options = {}) {
+  return {.open = [soft, options] { return VerbsRig(soft, options); },
+          .link_follows = false,  // the software device looks at its cable only while it is polled
+          .sleeps = VerbsRig(soft, options).a->capabilities().sleeps,
+          .restarts = kSlowRestarts};  // each waits for frames that no peer takes
+}
+
 }  // namespace sluice::testing
 
 #endif  // SLUICE_TESTS_NIC_VERBS_PAIR_H_

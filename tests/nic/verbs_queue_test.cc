@@ -14,8 +14,8 @@ namespace {
 // A device, its port, and a registered pool, without a Nic around them.
 class Parts {
  public:
-  Parts()
-      : soft_({}, MakeNullWire()),
+  explicit Parts(const SoftwareVerbsHardware& hardware = {})
+      : soft_({.hardware = hardware}, MakeNullWire()),
         device_(*VerbsDevice::Open({.device = "soft0", .context = soft_.context()})),
         pool_(*PacketPool::Create({.packets = 1024, .huge_pages = HugePages::kOff})),
         region_(ibv_reg_mr(device_->domain(), pool_->region().data(), pool_->region().size(),
@@ -62,22 +62,37 @@ TEST_CASE("what is under way when a send queue fails is counted once as lost, an
   CHECK(parts.AllHome());
 }
 
+// As a card does that cannot go on.
+void Break(const VerbsReceiver& receiver) {
+  ibv_wq_attr work{};
+  work.attr_mask = IBV_WQ_ATTR_STATE;
+  work.wq_state = IBV_WQS_ERR;
+  ibv_qp_attr pair{};
+  pair.qp_state = IBV_QPS_ERR;
+  const int error = receiver.work() != nullptr ? ibv_modify_wq(receiver.work(), &work)
+                                               : ibv_modify_qp(&receiver.pair(), &pair, IBV_QP_STATE);
+  REQUIRE(error == 0);
+}
+
+bool Receives(const VerbsReceiver& receiver) {
+  if (receiver.work() != nullptr) return receiver.work()->state == IBV_WQS_RDY;
+  ibv_qp_attr attr{};
+  ibv_qp_init_attr init{};
+  return ibv_query_qp(&receiver.pair(), &attr, IBV_QP_STATE, &init) == 0 && attr.qp_state == IBV_QPS_RTR;
+}
+
 TEST_CASE("a receive queue whose queue pair fails is filled again, and loses nothing of the pool") {
-  Parts parts;
+  // A work queue, and a queue pair of its own.
+  Parts parts(GENERATE(SoftwareVerbsHardware(), SoftwareVerbsHardware{.max_work_queues = 0}));
   {
     VerbsRxQueue rx(QueueId{0}, parts.device());
     REQUIRE(rx.Open(parts.options(), parts.region()) == absl::OkStatus());
     for (int round = 0; round < 5; ++round) {
-      ibv_qp_attr error{};
-      error.qp_state = IBV_QPS_ERR;
-      REQUIRE(ibv_modify_qp(&rx.pair(), &error, IBV_QP_STATE) == 0);
+      Break(rx.receiver());
       Burst burst;
       for (int polls = 0; polls < 10; ++polls) CHECK(rx.Receive(burst) == 0);
       CHECK(rx.TakeFailure());
-      ibv_qp_attr attr{};
-      ibv_qp_init_attr init{};
-      REQUIRE(ibv_query_qp(&rx.pair(), &attr, IBV_QP_STATE, &init) == 0);
-      CHECK(attr.qp_state == IBV_QPS_RTR);
+      CHECK(Receives(rx.receiver()));
       CHECK(parts.pool().available() == parts.pool().options().packets - 64);
     }
     CHECK(rx.stats().drops.total() == 0);  // no frame was in what came back

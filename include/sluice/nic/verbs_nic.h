@@ -18,10 +18,14 @@
 //
 // Capabilities: those that ibv_query_device_ex(3) reports, and for the rest what a trial at Open showed; described()
 //   says of each whether it was found, or what is missing.
-// Queues: each receive queue is a queue pair of its own, to which rules lead; what no rule takes comes to queue 0.
-//   There is no RSS.
+// Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
+//   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
+//   SetRss and UpdateRule put the new above the old, or below it, and then take the old away: each frame meets exactly
+//   one. The hash itself is not told; some cards make it alike for both directions of a flow.
 // Rules: a RuleMatch in the card's words (ibv_create_flow(3)). Which headers and masks a card takes, nobody knows
-//   before it is asked: InstallRule asks, and refuses with the card's errno. A rule names its queue, or drops.
+//   before it is asked: described() tells what came of some trials, and InstallRule asks, and refuses with the card's
+//   errno. A rule that spreads names ipv4 or ipv6, of the tunnel where it names one: a queue pair hashes one kind. A card
+//   with n priorities has (n - 8) / 2 + 1 for rules, for each rule takes two, and what comes in without rules six.
 // Offloads: checksums of TCP and UDP outside of tunnels, and packets in up to 8 pieces, are left to cards that can do
 //   it. All else is done in software by Send, with the same bytes; what lies in memory of another pool is copied.
 // Pool: its buffers hold the longest frame behind its headroom. The region is pinned; where RLIMIT_MEMLOCK is short,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -11,7 +10,6 @@
 #include "absl/strings/strip.h"
 #include "base/text_file_internal.h"
 #include "nic/verbs/device_internal.h"
-#include "nic/verbs/queue_pair_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/base/topology.h"
 
@@ -19,10 +17,6 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kUsualMtu = 1500;
-constexpr uint32_t kFrameOverMtu = 14 + 4;  // Ethernet header and one VLAN tag
-constexpr uint16_t kMostQueues = 64;        // of each kind
-constexpr uint32_t kMostRing = 32768;
-constexpr uint32_t kMostRules = 65535;  // as many as there are priorities: nothing says how many a card holds
 
 // The device and port that a text names.
 struct Named {
@@ -96,13 +90,6 @@ class DeviceList {
   int count_ = 0;
   ibv_device** devices_;
 };
-
-uint32_t AtLeastZero(int count) { return static_cast<uint32_t>(std::max(count, 0)); }
-
-uint16_t QueuesOf(const ibv_device_attr& attr) {
-  const uint32_t pairs = AtLeastZero(std::min(attr.max_qp, attr.max_cq)) / 2;
-  return static_cast<uint16_t>(std::clamp<uint32_t>(pairs, 1, kMostQueues));
-}
 
 }  // namespace
 
@@ -187,69 +174,10 @@ absl::Status VerbsDevice::Ask(const VerbsNicOptions& options) {
   if (domain_ == nullptr)
     return Failed(errno, "open", "", "no protection domain", "close other RDMA programs");
   Describe(attr);
-  if (options.marks) TryMarks();
-  return TryQueuePair();
-}
-
-void VerbsDevice::Note(std::string name, bool found, std::string detail) {
-  described_.push_back({.name = std::move(name), .found = found, .detail = std::move(detail)});
-}
-
-void VerbsDevice::Describe(const ibv_device_attr_ex& attr) {
-  const ibv_device_attr& base = attr.orig_attr;
-  able_.max_rx_queues = able_.max_tx_queues = QueuesOf(base);
-  able_.max_ring_size =
-      std::bit_floor(std::min({AtLeastZero(base.max_qp_wr), AtLeastZero(base.max_cqe), kMostRing}));
-  able_.max_frame = mtu_ + kFrameOverMtu;
-  able_.max_rules = kMostRules;
-  max_pieces_ = std::max(AtLeastZero(base.max_sge), uint32_t{1});
-  able_.fragments = max_pieces_ > 1;
-
-  const bool sums = (attr.raw_packet_caps & IBV_RAW_PACKET_CAP_IP_CSUM) != 0;
-  able_.send_l4_checksum = able_.receive_l3_checksum = able_.receive_l4_checksum = sums;
-  Note("checksums", sums, sums ? "of TCP and UDP, outside of tunnels" : "raw_packet_caps has no IP_CSUM");
-  Note("fragments", able_.fragments, absl::StrCat("max_sge ", max_pieces_));
-
-  const VerbsPtr<ibv_comp_channel> channel(ibv_create_comp_channel(context_));
-  able_.sleeps = channel != nullptr;
-  Note("sleep", able_.sleeps,
-       able_.sleeps ? "completion channels" : absl::StrCat("ibv_create_comp_channel: ", ErrnoText(errno)));
-
-  ibv_counters_init_attr init{};
-  const VerbsPtr<ibv_counters> counters(ibv_create_counters(context_, &init));
-  able_.rule_counters = counters != nullptr;
-  Note("rule counters", able_.rule_counters,
-       able_.rule_counters ? "" : absl::StrCat("ibv_create_counters: ", ErrnoText(errno)));
-}
-
-void VerbsDevice::TryMarks() {
-  if (ibv_cq_ex* const queue = MakeExtendedQueue(context_, 1, nullptr)) {
-    tells_marks_ = ibv_destroy_cq(ibv_cq_ex_to_cq(queue)) == 0;
-  }
-  Note("marks", tells_marks_, tells_marks_ ? "" : absl::StrCat("ibv_create_cq_ex: ", ErrnoText(errno)));
-}
-
-// Whether there are raw packet queue pairs, nobody says: one is made.
-absl::Status VerbsDevice::TryQueuePair() {
-  const VerbsPtr<ibv_cq> queue(ibv_create_cq(context_, 1, nullptr, nullptr, 0));
-  if (queue == nullptr) return Failed(errno, "open", "", "no completion queue", "close other RDMA programs");
-  ibv_qp_init_attr init{};
-  init.send_cq = init.recv_cq = queue.get();
-  init.cap = {.max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1, .max_inline_data = 0};
-  init.qp_type = IBV_QPT_RAW_PACKET;
-  const VerbsPtr<ibv_qp> pair(ibv_create_qp(domain_.get(), &init));
-  if (pair != nullptr) return absl::OkStatus();
-  if (errno == EPERM) {
-    return Failed(errno, "open", "raw packets", "no privilege for raw packet queue pairs",
-                  "run with CAP_NET_RAW, or as root");
-  }
-  return ErrorStatus(absl::StatusCode::kFailedPrecondition,
-                     {.device = name_,
-                      .stage = "open",
-                      .capability = "raw packets",
-                      .error_number = errno,
-                      .what = "the device has no raw packet queue pairs",
-                      .remedy = "use its kernel interface, by AF_XDP"});
+  if (options.marks) TryCompletions();
+  if (absl::Status tried = TryQueuePair(); !tried.ok()) return tried;
+  DescribeSpread(attr);
+  return absl::OkStatus();
 }
 
 LinkState VerbsDevice::Link() const {

@@ -2,7 +2,7 @@
 #ifndef SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
 #define SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
 
-// One port of one device: found, opened, asked what it can.
+// One port of one device: found and opened (device.cc), asked what it can (abilities.cc).
 
 #include <memory>
 #include <string>
@@ -28,7 +28,11 @@ class VerbsDevice {
   NodeId node() const { return node_; }
   const Capabilities& able() const { return able_; }
   uint32_t max_pieces() const { return max_pieces_; }
-  bool tells_marks() const { return tells_marks_; }
+  // What completions of the extended kind can tell: IBV_WC_EX_WITH_... in a set; 0 = there are none.
+  uint64_t told() const { return told_; }
+  // Whether receive queues are work queues, over which frames can be spread.
+  bool spreads() const { return able_.rss_table_size > 0; }
+  uint32_t priorities() const { return priorities_; }  // that rules can have: 0 to one less
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -43,10 +47,16 @@ class VerbsDevice {
   absl::Status Find(const VerbsNicOptions& options);
   absl::Status Ask(const VerbsNicOptions& options);
   absl::Status CheckPort() const;
-  absl::Status TryQueuePair();
   void Describe(const ibv_device_attr_ex& attr);
-  void TryMarks();
-  void Note(std::string name, bool found, std::string detail);
+  void DescribeSizes(const ibv_device_attr& attr);
+  void DescribeSpread(const ibv_device_attr_ex& attr);
+  int TrySpread(ibv_cq& completions) const;
+  void TryCompletions();
+  absl::Status TryQueuePair();
+  void TryRules(ibv_qp& pair);
+  absl::Status NoRawPackets(int error) const;
+  // Of a capability with this name. `missing` says why it is not there; empty: it is.
+  void Note(std::string name, std::string missing, std::string detail = "");
 
   const std::string name_;
   VerbsPtr<ibv_context> opened_;  // unless the caller opened it
@@ -57,7 +67,8 @@ class VerbsDevice {
   NodeId node_ = kUnknownNode;
   uint32_t mtu_ = 0;
   uint32_t max_pieces_ = 1;
-  bool tells_marks_ = false;
+  uint32_t priorities_ = 1;
+  uint64_t told_ = 0;
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

@@ -7,43 +7,45 @@
 
 namespace sluice {
 
-ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel) {
+ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel,
+                             uint64_t fields) {
   ibv_cq_init_attr_ex init{};
   init.cqe = entries;
   init.channel = channel;
-  init.wc_flags = IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_FLOW_TAG;
+  init.wc_flags = fields;
   return ibv_create_cq_ex(context, &init);
 }
 
-absl::StatusOr<VerbsQueuePair> MakeQueuePair(const VerbsDevice& device, const VerbsSide& side) {
-  VerbsQueuePair made;
-  const auto entries = static_cast<int>(side.ring);
-  if (!side.sends && device.tells_marks()) {
-    made.extended = MakeExtendedQueue(device.context(), side.ring, side.channel);
-    if (made.extended != nullptr) made.completions.reset(ibv_cq_ex_to_cq(made.extended));
+absl::StatusOr<VerbsCompletions> MakeCompletions(const VerbsDevice& device, uint32_t entries,
+                                                 ibv_comp_channel* channel, uint64_t fields) {
+  VerbsCompletions made;
+  if (fields != 0) {
+    made.extended = MakeExtendedQueue(device.context(), entries, channel, fields);
+    if (made.extended != nullptr) made.queue.reset(ibv_cq_ex_to_cq(made.extended));
   } else {
-    made.completions.reset(ibv_create_cq(device.context(), entries, nullptr, side.channel, 0));
+    made.queue.reset(ibv_create_cq(device.context(), static_cast<int>(entries), nullptr, channel, 0));
   }
-  if (made.completions == nullptr) {
-    return device.Failed(errno, "start", "", absl::StrCat("no completion queue of ", side.ring),
-                         "use shorter rings, or fewer queues");
-  }
+  if (made.queue != nullptr) return made;
+  return device.Failed(errno, "start", "", absl::StrCat("no completion queue of ", entries),
+                       "use shorter rings, or fewer queues");
+}
+
+absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSendOptions& options) {
+  absl::StatusOr<VerbsCompletions> completions = MakeCompletions(device, options.ring, nullptr, 0);
+  if (!completions.ok()) return completions.status();
+  VerbsSender made;
+  made.completions = std::move(completions->queue);
   ibv_qp_init_attr init{};
   init.send_cq = init.recv_cq = made.completions.get();
   init.qp_type = IBV_QPT_RAW_PACKET;
-  if (side.sends) {
-    init.cap.max_send_wr = side.ring;
-    init.cap.max_send_sge = side.pieces;
-    init.cap.max_inline_data = side.max_inline;
-  } else {
-    init.cap.max_recv_wr = side.ring;
-    init.cap.max_recv_sge = side.pieces;
-  }
+  init.cap.max_send_wr = options.ring;
+  init.cap.max_send_sge = options.pieces;
+  init.cap.max_inline_data = options.max_inline;
   made.pair.reset(ibv_create_qp(device.domain(), &init));
   if (made.pair != nullptr) return made;
   return device.Failed(errno, "start", "",
-                       absl::StrCat("no queue pair of ", side.ring, " requests of ", side.pieces, " pieces, ",
-                                    side.max_inline, " bytes inline"),
+                       absl::StrCat("no queue pair of ", options.ring, " requests of ", options.pieces,
+                                    " pieces, ", options.max_inline, " bytes inline"),
                        "use shorter rings, fewer queues, or a smaller max_inline");
 }
 

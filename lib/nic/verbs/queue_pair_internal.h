@@ -2,39 +2,46 @@
 #ifndef SLUICE_NIC_VERBS_QUEUE_PAIR_INTERNAL_H_
 #define SLUICE_NIC_VERBS_QUEUE_PAIR_INTERNAL_H_
 
-// A raw packet queue pair of which one side is used, and the completion queue of that side.
+// The objects of verbs that stand behind a queue.
 
 #include "nic/verbs/device_internal.h"
 
 namespace sluice {
 
-struct VerbsQueuePair {
+// A completion queue.
+struct VerbsCompletions {
+  ibv_cq_ex* extended = nullptr;  // the same queue, where it tells more than a plain one
+  VerbsPtr<ibv_cq> queue;
+};
+
+// What the extended kind is to tell: IBV_WC_EX_WITH_... in a set. Null where the device has no such queue, with an errno.
+ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel,
+                             uint64_t fields);
+
+// Of the plain kind when there are no fields. kResourceExhausted and the like when the card has none to give.
+absl::StatusOr<VerbsCompletions> MakeCompletions(const VerbsDevice& device, uint32_t entries,
+                                                 ibv_comp_channel* channel, uint64_t fields);
+
+// A raw packet queue pair that sends.
+struct VerbsSender {
   // The card lets go of all that was posted.
   void Destroy() {
     pair.reset();
     completions.reset();
-    extended = nullptr;
   }
 
-  // Of the same queue, where the device has it: tells marks.
-  ibv_cq_ex* extended = nullptr;
   VerbsPtr<ibv_cq> completions;  // after the queue pair, which holds it
   VerbsPtr<ibv_qp> pair;
 };
 
-struct VerbsSide {
-  bool sends = false;
+struct VerbsSendOptions {
   uint32_t ring = 0;    // work requests
   uint32_t pieces = 1;  // of each
   uint32_t max_inline = 0;
-  ibv_comp_channel* channel = nullptr;
 };
 
-// A completion queue that tells lengths and marks; null where the device has none, with an errno.
-ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_channel* channel);
-
-// Made, and not yet ready. kResourceExhausted when the card has not so much to give.
-absl::StatusOr<VerbsQueuePair> MakeQueuePair(const VerbsDevice& device, const VerbsSide& side);
+// Made, and not yet ready.
+absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSendOptions& options);
 
 // From any state to the one in which it receives, or sends (ibv_modify_qp(3)). On the way it forgets what was posted.
 // Returns an errno.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules on the card. What it takes is found out by asking it for exactly that.
-#include <cerrno>
+// Rules that the caller installs.
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,19 +10,7 @@ namespace sluice {
 namespace {
 
 constexpr char kInstall[] = "install rule";
-constexpr uint32_t kPackets = 0, kBytes = 1;  // where each is counted
-
-int CountIn(ibv_counters& counters) {
-  for (const auto& [what, at] :
-       {std::pair(IBV_COUNTER_PACKETS, kPackets), std::pair(IBV_COUNTER_BYTES, kBytes)}) {
-    ibv_counter_attach_attr attach{};
-    attach.counter_desc = what;
-    attach.index = at;
-    if (const int error = ibv_attach_counters_point_flow(&counters, &attach, nullptr); error != 0)
-      return error;
-  }
-  return 0;
-}
+constexpr char kUpdate[] = "update rule";
 
 }  // namespace
 
@@ -36,71 +23,87 @@ absl::Status VerbsNicImpl::Lacks(const char* stage, std::string capability, std:
                                                         .remedy = std::move(remedy)});
 }
 
+absl::Status VerbsNicImpl::CheckActions(const Rule& rule, const char* stage) const {
+  const RuleActions& actions = rule.actions;
+  if (actions.mark && (device_->told() & IBV_WC_EX_WITH_FLOW_TAG) == 0) {
+    return Lacks(stage, "marks", "completions carry no mark",
+                 "set VerbsNicOptions::marks, or mark it in software behind the queue");
+  }
+  if (actions.count && !capabilities().rule_counters) {
+    return Lacks(stage, "rule counters", "the device has none", "install it without count");
+  }
+  if (rule.direction == RuleDirection::kIngress && actions.pass_on && !actions.queue) {
+    return Lacks(stage, "rules that only pass on", "in verbs they deliver a copy", "name a queue for it");
+  }
+  if (SpreadsBy(actions, rule.direction) && spread_ == nullptr && queues_.rx_queues > 1) {
+    return Lacks(stage, "RSS", "a rule that names no queue leads nowhere", "name a queue");
+  }
+  if (!actions.queue || actions.queue->value() < queues_.rx_queues) return absl::OkStatus();
+  return Refuse(absl::StatusCode::kInvalidArgument, stage, absl::StrCat("queue ", actions.queue->value()),
+                absl::StrCat("use a queue below ", queues_.rx_queues));
+}
+
 absl::Status VerbsNicImpl::CheckRule(const Rule& rule) const {
   if (!running())
     return Refuse(absl::StatusCode::kFailedPrecondition, kInstall, "is stopped", "start it first");
   if (absl::Status sense = sluice::CheckRule(rule); !sense.ok()) return sense;
-  const RuleActions& actions = rule.actions;
-  if (actions.mark && !device_->tells_marks()) {
-    return Lacks(kInstall, "marks", "completions carry no mark",
-                 "set VerbsNicOptions::marks, or mark it in software behind the queue");
+  if (rule.priority > places_.most()) {
+    return Lacks(kInstall, absl::StrCat("priority ", rule.priority),
+                 absl::StrCat("the card has ", device_->priorities(), " priorities"),
+                 absl::StrCat("use 0 to ", places_.most()));
   }
-  if (actions.count && !capabilities().rule_counters) {
-    return Lacks(kInstall, "rule counters", "the device has none", "install it without count");
-  }
-  if (!actions.queue && queues_.rx_queues > 1 && !actions.drop) {
-    return Lacks(kInstall, "RSS", "a rule that names no queue leads nowhere", "name a queue");
-  }
-  if (!actions.queue || actions.queue->value() < queues_.rx_queues) return absl::OkStatus();
-  return Refuse(absl::StatusCode::kInvalidArgument, kInstall, absl::StrCat("queue ", actions.queue->value()),
-                absl::StrCat("use a queue below ", queues_.rx_queues));
-}
-
-absl::StatusOr<VerbsNicImpl::Installed> VerbsNicImpl::Put(const Rule& rule) {
-  absl::StatusOr<FlowSpec> spec = FlowSpec::Of(rule, device_->port());
-  if (!spec.ok()) return spec.status();
-  Installed installed;
-  if (rule.actions.count) {
-    ibv_counters_init_attr init{};
-    installed.counters.reset(ibv_create_counters(device_->context(), &init));
-    if (installed.counters == nullptr)
-      return device_->Failed(errno, kInstall, "rule counters", "no more of them", "count fewer rules");
-    if (const int error = CountIn(*installed.counters); error != 0) {
-      return device_->Failed(error, kInstall, "rule counters", "not for packets and bytes",
-                             "install it without count");
-    }
-    spec->Count(*installed.counters);
-  }
-  ibv_qp& pair = rx_[rule.actions.queue.value_or(QueueId{0}).value()].pair();
-  installed.flow.reset(ibv_create_flow(&pair, spec->attr()));
-  if (installed.flow != nullptr) return installed;
-  const int error = errno;
-  const bool unable = error == EOPNOTSUPP || error == EINVAL || error == ENOTSUP || error == EPROTONOSUPPORT;
-  if (!unable) {
-    return device_->Failed(error, kInstall, "", rule.ToString(),
-                           "remove rules, see for privileges, or steer in software");
-  }
-  return ErrorStatus(absl::StatusCode::kUnimplemented,
-                     {.device = name(),
-                      .stage = kInstall,
-                      .capability = "such a rule",
-                      .error_number = error,
-                      .what = absl::StrCat("the device refuses ", rule.ToString()),
-                      .remedy = "name other headers or fields, or steer in software behind the queue"});
+  return CheckActions(rule, kInstall);
 }
 
 absl::StatusOr<RuleId> VerbsNicImpl::InstallRule(const Rule& rule) {
   if (absl::Status checked = CheckRule(rule); !checked.ok()) return checked;
-  absl::StatusOr<Installed> put = Put(rule);
-  if (!put.ok()) return put.status();
+  Installed installed{.rule = rule};
+  if (rule.actions.count) {
+    absl::StatusOr<VerbsPtr<ibv_counters>> counters = MakeCounters();
+    if (!counters.ok()) return counters.status();
+    installed.counters = *std::move(counters);
+  }
+  absl::StatusOr<VerbsPtr<ibv_flow>> flow = PutRule(rule, false, spread_.get(), installed.counters.get());
+  if (!flow.ok()) return flow.status();
+  installed.flow = *std::move(flow);
   const RuleId id{++last_rule_};
-  rules_.emplace(id, *std::move(put));
+  rules_.emplace(id, std::move(installed));
   return id;
 }
 
-absl::Status VerbsNicImpl::UpdateRule(RuleId, const RuleActions&) {
-  return Lacks("update rule", "in-place rule update", "verbs make and remove rules",
-               "install the new rule above the old one, then remove the old one");
+absl::StatusOr<VerbsPtr<ibv_flow>> VerbsNicImpl::PutRule(const Rule& rule, bool upper, VerbsSpread* spread,
+                                                         ibv_counters* counters) const {
+  const absl::StatusOr<ibv_qp*> pair = TargetOf(rule, spread);
+  if (!pair.ok()) return pair.status();
+  return Put(rule, places_.OfRule(rule.priority, upper), **pair, counters);
+}
+
+// The new one takes the other place of the rule, and then the old one goes.
+absl::Status VerbsNicImpl::UpdateRule(RuleId id, const RuleActions& actions) {
+  if (absl::Status checked = CheckInstalled(id, kUpdate); !checked.ok()) return checked;
+  if (!places_.doubled()) {
+    return Lacks(kUpdate, "in-place rule update", "the card has too few priorities",
+                 "install the new rule above the old one, then remove the old one");
+  }
+  Installed& old = rules_.at(id);
+  Installed changed{.rule = old.rule, .upper = !old.upper};
+  changed.rule.actions = actions;
+  if (absl::Status sense = sluice::CheckRule(changed.rule); !sense.ok()) return sense;
+  if (absl::Status checked = CheckActions(changed.rule, kUpdate); !checked.ok()) return checked;
+  const bool goes_on = actions.count && old.counters != nullptr;  // counting
+  if (actions.count && !goes_on) {
+    absl::StatusOr<VerbsPtr<ibv_counters>> counters = MakeCounters();
+    if (!counters.ok()) return counters.status();
+    changed.counters = *std::move(counters);
+  }
+  absl::StatusOr<VerbsPtr<ibv_flow>> flow = PutRule(changed.rule, changed.upper, spread_.get(),
+                                                    goes_on ? old.counters.get() : changed.counters.get());
+  if (!flow.ok()) return flow.status();
+  changed.flow = *std::move(flow);
+  old.flow.reset();
+  if (goes_on) changed.counters = std::move(old.counters);
+  old = std::move(changed);
+  return absl::OkStatus();
 }
 
 absl::Status VerbsNicImpl::CheckInstalled(RuleId id, const char* stage) const {
@@ -130,11 +133,6 @@ absl::StatusOr<RuleStats> VerbsNicImpl::QueryRule(RuleId id) const {
     return device_->Failed(error, kStage, "rule counters", "they cannot be read", "see the kernel's log");
   }
   return RuleStats{.packets = values[kPackets], .bytes = values[kBytes]};
-}
-
-absl::Status VerbsNicImpl::SetRss(const RssConfig&) {
-  return Lacks("set RSS", "RSS", "its queues hang on queue pairs of their own",
-               "steer by rules, or use one queue");
 }
 
 }  // namespace sluice

@@ -31,10 +31,10 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsDevice& device)
 }
 
 absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
-  absl::StatusOr<VerbsQueuePair> made =
-      MakeQueuePair(device_, {.ring = options.rx_ring, .channel = channel_.get()});
+  absl::StatusOr<VerbsReceiver> made = VerbsReceiver::Make(
+      device_, {.ring = options.rx_ring, .channel = channel_.get(), .fields = device_.told()});
   if (!made.ok()) return made.status();
-  pair_ = *std::move(made);
+  receiver_ = *std::move(made);
   posted_.emplace(options.rx_ring);
   pool_ = options.pool;
   owner_ = options.pool->options().budget == nullptr ? kNobody : options.owner;
@@ -45,9 +45,9 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
     place = {.addr = 0, .length = options.pool->options().buffer_size - headroom_, .lkey = region.lkey};
   }
   broken_ = armed_ = false;
-  if (const int error = MakeReady(device_, *pair_.pair, false); error != 0) {
+  if (const int error = receiver_.MakeReady(device_); error != 0) {
     Close();
-    return device_.Failed(error, "start", "", "the queue pair does not get ready to receive",
+    return device_.Failed(error, "start", "", "the queue does not get ready to receive",
                           "see the kernel's log");
   }
   Refill();
@@ -63,19 +63,19 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
 }
 
 void VerbsRxQueue::Close() {
-  if (pair_.pair == nullptr) return;
+  if (!receiver_.exists()) return;
   for (Burst unreceived; Poll(unreceived) != 0; unreceived.Clear()) {
     drops_.Add(DropReason::kStopped, unreceived.size());
   }
   drops_.Add(DropReason::kStopped, early_.size());
   early_.Clear();
-  pair_.Destroy();
+  receiver_.Destroy();
   GiveBack();
   posted_.reset();
 }
 
 size_t VerbsRxQueue::Receive(Burst& burst) {
-  if (pair_.pair == nullptr) return 0;
+  if (!receiver_.exists()) return 0;
   const bool was_armed = std::exchange(armed_, false);
   if (was_armed) [[unlikely]]
     TakeEvent();
@@ -96,7 +96,7 @@ size_t VerbsRxQueue::Receive(Burst& burst) {
 // Takes what has come, without counting it, and fills the ring up.
 size_t VerbsRxQueue::Poll(Burst& burst) {
   const size_t before = burst.size();
-  if (burst.room() > 0) pair_.extended != nullptr ? PollExtended(burst) : PollPlain(burst);
+  if (burst.room() > 0) receiver_.extended() != nullptr ? PollExtended(burst) : PollPlain(burst);
   if (broken_) [[unlikely]]
     Mend();
   if (posted_->room() >= refill_batch_) Refill();
@@ -105,7 +105,7 @@ size_t VerbsRxQueue::Poll(Burst& burst) {
 
 void VerbsRxQueue::PollPlain(Burst& burst) {
   std::array<ibv_wc, Burst::kCapacity> done;
-  const int polled = ibv_poll_cq(pair_.completions.get(), static_cast<int>(burst.room()), done.data());
+  const int polled = ibv_poll_cq(receiver_.completions(), static_cast<int>(burst.room()), done.data());
   for (int i = 0; i < polled; ++i) {
     const ibv_wc& one = done[static_cast<size_t>(i)];
     Packet* const packet =
@@ -116,7 +116,7 @@ void VerbsRxQueue::PollPlain(Burst& burst) {
 
 // Each answer is a call into the driver: only what is needed is asked.
 void VerbsRxQueue::PollExtended(Burst& burst) {
-  ibv_cq_ex* const queue = pair_.extended;
+  ibv_cq_ex* const queue = receiver_.extended();
   ibv_poll_cq_attr attr{};
   if (ibv_start_poll(queue, &attr) != 0) return;
   do {
@@ -160,7 +160,7 @@ void VerbsRxQueue::CountFailure(ibv_wc_status status) {
 void VerbsRxQueue::Mend() {
   broken_ = false;
   failed_.store(true, std::memory_order_relaxed);
-  (void)MakeReady(device_, *pair_.pair, false);
+  (void)receiver_.MakeReady(device_);
   GiveBack();
 }
 
@@ -196,7 +196,7 @@ bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
     posted_->Push(fresh[i]);
   }
   ibv_recv_wr* bad = nullptr;
-  if (ibv_post_recv(pair_.pair.get(), requests_.data(), &bad) == 0) [[likely]]
+  if (receiver_.Post(requests_.data(), &bad) == 0) [[likely]]
     return true;
   const auto taken = static_cast<uint32_t>(bad - requests_.data());
   posted_->Unpush(count - taken);
@@ -211,11 +211,11 @@ bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
 // What comes before the card is asked for an event is found by looking after that. An event of an earlier asking would
 // wake for nothing.
 bool VerbsRxQueue::Arm() {
-  if (pair_.pair == nullptr) return true;
+  if (!receiver_.exists()) return true;
   if (channel_ == nullptr || !early_.empty()) return false;
   if (std::exchange(armed_, true)) return true;
   TakeEvent();
-  if (ibv_req_notify_cq(pair_.completions.get(), 0) != 0) return armed_ = false;
+  if (ibv_req_notify_cq(receiver_.completions(), 0) != 0) return armed_ = false;
   return Poll(early_) == 0;
 }
 
@@ -224,7 +224,7 @@ void VerbsRxQueue::TakeEvent() {
   void* context = nullptr;
   unsigned events = 0;
   while (ibv_get_cq_event(channel_.get(), &queue, &context) == 0) ++events;
-  if (events != 0) ibv_ack_cq_events(pair_.completions.get(), events);
+  if (events != 0) ibv_ack_cq_events(receiver_.completions(), events);
 }
 
 QueueStats VerbsRxQueue::stats() const {

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "nic/verbs/posted_internal.h"
-#include "nic/verbs/queue_pair_internal.h"
+#include "nic/verbs/receiver_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/queue.h"
 
@@ -27,7 +27,7 @@ class VerbsRxQueue final : public RxQueue {
   // What nobody received counts as stopped. No rule leads here any more.
   void Close();
 
-  ibv_qp& pair() const { return *pair_.pair; }
+  const VerbsReceiver& receiver() const { return receiver_; }
   // Whether the queue pair failed since the last call. Control thread.
   bool TakeFailure() { return failed_.exchange(false, std::memory_order_relaxed); }
 
@@ -63,7 +63,7 @@ class VerbsRxQueue final : public RxQueue {
   const QueueId id_;
   const VerbsDevice& device_;
   const VerbsPtr<ibv_comp_channel> channel_;
-  VerbsQueuePair pair_;
+  VerbsReceiver receiver_;
   std::optional<PostedPackets> posted_;
   PacketPool* pool_ = nullptr;
   OwnerId owner_;

@@ -14,9 +14,6 @@
 namespace sluice {
 namespace {
 
-// The lowest of the priorities that a card has: verbs have 65536 of them, cards as few as 16.
-constexpr uint32_t kLowest[] = {65535, 4095, 255, 15, 7, 3, 1, 0};
-
 std::string LockedMemoryLimit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return "unlimited";
@@ -34,6 +31,7 @@ absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& op
 VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsDevice> device)
     : options_(options),
       device_(std::move(device)),
+      places_(device_->priorities()),
       link_(*device_),
       out_of_buffer_(*device_->context(), device_->port(), "out_of_buffer") {}
 
@@ -84,9 +82,11 @@ absl::Status VerbsNicImpl::Start(const QueueOptions& queues) {
   if (!region.ok()) return region.status();
   queues_ = queues;
   absl::Status done = OpenQueues(queues, **region);
+  if (done.ok()) done = OpenSpread();
   if (done.ok()) done = LetIn();
   if (!done.ok()) {
     takes_.clear();
+    spread_.reset();
     CloseQueues();
     return done;
   }
@@ -119,40 +119,11 @@ void VerbsNicImpl::CloseQueues() {
   for (VerbsTxQueue& queue : tx_) queue.Close();
 }
 
-absl::Status VerbsNicImpl::LetIn() {
-  constexpr RuleActions kFirst = {.queue = QueueId{0}};
-  switch (options_.take) {
-    case VerbsTake::kNothing:
-      return absl::OkStatus();
-    case VerbsTake::kAll:
-      return Take({.kind = RuleKind::kAllDefault, .actions = kFirst});
-    case VerbsTake::kOwnAddress:
-      break;
-  }
-  if (absl::Status multicast = Take({.kind = RuleKind::kMulticastDefault, .actions = kFirst});
-      !multicast.ok()) {
-    return multicast;
-  }
-  Rule own = {.match = {.outer = {.ethernet = EthernetMatch{.destination = mac()}}}, .actions = kFirst};
-  absl::Status taken;
-  for (const uint32_t priority : kLowest) {
-    own.priority = priority;
-    taken = Take(own);
-    if (taken.ok()) break;
-  }
-  return taken;
-}
-
-absl::Status VerbsNicImpl::Take(const Rule& rule) {
-  absl::StatusOr<Installed> put = Put(rule);
-  if (put.ok()) takes_.push_back(*std::move(put));
-  return put.status();
-}
-
 absl::Status VerbsNicImpl::Stop() {
   if (!running()) return absl::OkStatus();
   rules_.clear();
   takes_.clear();
+  spread_.reset();
   CloseQueues();
   region_.reset();
   return absl::OkStatus();

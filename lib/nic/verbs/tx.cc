@@ -12,8 +12,9 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kMostPieces = 8;  // each takes room in every entry of the ring; more are joined by a copy
-constexpr absl::Duration kDrain = absl::Milliseconds(50);
 constexpr absl::Duration kDrainStep = absl::Milliseconds(1);
+constexpr int kDrainSteps = 50;  // at most, and ...
+constexpr int kIdleSteps = 5;    // ... in which nothing completed
 
 }  // namespace
 
@@ -28,14 +29,14 @@ VerbsTxQueue::VerbsTxQueue(QueueId id, const VerbsDevice& device, VerbsLink& lin
 }
 
 absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
-  absl::StatusOr<VerbsQueuePair> made = MakeQueuePair(
-      device_, {.sends = true, .ring = options.tx_ring, .pieces = max_pieces_, .max_inline = max_inline_});
+  absl::StatusOr<VerbsSender> made =
+      MakeSender(device_, {.ring = options.tx_ring, .pieces = max_pieces_, .max_inline = max_inline_});
   if (!made.ok()) return made.status();
   if (const int error = MakeReady(device_, *made->pair, true); error != 0) {
     return device_.Failed(error, "start", "", "the queue pair does not get ready to send",
                           "see the kernel's log");
   }
-  pair_ = *std::move(made);
+  sender_ = *std::move(made);
   posted_.emplace(options.tx_ring);
   pool_ = options.pool;
   region_key_ = region.lkey;
@@ -46,19 +47,25 @@ absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& regio
 }
 
 void VerbsTxQueue::Close() {
-  if (pair_.pair == nullptr) return;
-  const absl::Time deadline = absl::Now() + kDrain;
-  while (Reclaim(), posted_->count() != 0 && link_.last_known() == LinkState::kUp && absl::Now() < deadline) {
-    absl::SleepFor(kDrainStep);
-  }
+  if (sender_.pair == nullptr) return;
+  Drain();
   egress_->GiveUp(DropReason::kStopped, *this);
-  pair_.Destroy();
+  sender_.Destroy();
   LoseAll(DropReason::kStopped);
   posted_.reset();
 }
 
+void VerbsTxQueue::Drain() {
+  int idle = 0;
+  for (int step = 0; step < kDrainSteps && idle < kIdleSteps; ++step) {
+    idle = Reclaim() > 0 ? 0 : idle + 1;
+    if (posted_->count() == 0 || link_.last_known() == LinkState::kDown) return;
+    absl::SleepFor(kDrainStep);
+  }
+}
+
 size_t VerbsTxQueue::Send(Burst& burst) {
-  if (pair_.pair == nullptr || burst.empty()) return 0;
+  if (sender_.pair == nullptr || burst.empty()) return 0;
   if (LinkIsDown()) return DropAll(burst);
   Reap();
   if (AnyOdd(burst)) [[unlikely]]
@@ -177,7 +184,7 @@ size_t VerbsTxQueue::Describe(const Packet& packet, ibv_send_wr& request, size_t
 // Returns how many the card took. It has room for all: what it refuses is wrong in itself, unless it says that it is full.
 size_t VerbsTxQueue::Post(size_t count) {
   ibv_send_wr* bad = nullptr;
-  const int error = ibv_post_send(pair_.pair.get(), requests_.data(), &bad);
+  const int error = ibv_post_send(sender_.pair.get(), requests_.data(), &bad);
   if (error == 0) [[likely]]
     return count;
   const auto taken = static_cast<size_t>(bad - requests_.data());
@@ -194,7 +201,7 @@ void VerbsTxQueue::CountSent(uint64_t packets, uint64_t bytes) {
 }
 
 size_t VerbsTxQueue::Reclaim() {
-  if (pair_.pair == nullptr) return 0;
+  if (sender_.pair == nullptr) return 0;
   const size_t reaped = Reap();
   if (egress_->waiting()) [[unlikely]]
     egress_->Resume(*this);
@@ -205,7 +212,7 @@ size_t VerbsTxQueue::Reap() {
   size_t reaped = 0;
   std::array<ibv_wc, 16> done;
   for (int polled = static_cast<int>(done.size()); polled == static_cast<int>(done.size());) {
-    polled = ibv_poll_cq(pair_.completions.get(), static_cast<int>(done.size()), done.data());
+    polled = ibv_poll_cq(sender_.completions.get(), static_cast<int>(done.size()), done.data());
     for (int i = 0; i < polled; ++i) {
       const ibv_wc& one = done[static_cast<size_t>(i)];
       if (!posted_->Holds(one.wr_id)) continue;  // a leftover of before a reset
@@ -237,7 +244,7 @@ void VerbsTxQueue::Fail(uint64_t number) {
 void VerbsTxQueue::Mend() {
   broken_ = false;
   failed_.store(true, std::memory_order_relaxed);
-  (void)MakeReady(device_, *pair_.pair, true);
+  (void)MakeReady(device_, *sender_.pair, true);
   LoseAll(DropReason::kDeviceError);
 }
 

@@ -48,6 +48,7 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   bool LiesInReach(const Packet& packet) const;
   bool CardFinishes(const Packet& packet) const;
 
+  void Drain();
   bool LinkIsDown();
   size_t DropAll(Burst& burst);
   bool AnyOdd(const Burst& burst) const;
@@ -66,7 +67,7 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   VerbsLink& link_;
   const uint32_t max_inline_;
   const uint32_t max_pieces_;
-  VerbsQueuePair pair_;
+  VerbsSender sender_;
   std::optional<PostedPackets> posted_;
   std::optional<Egress> egress_;
   PacketPool* pool_ = nullptr;

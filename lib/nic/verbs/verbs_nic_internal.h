@@ -4,8 +4,9 @@
 
 // Ties the parts of the backend together; see verbs_nic.h for what it promises.
 //
-//   device.cc  finds the port and asks what it can    start.cc  memory, queues, what comes in; Stop backwards
-//   rules.cc   rules, in the card's words             status.cc what can be asked: modes, link, events
+//   device.cc  finds the port, abilities.cc asks it   start.cc  memory, queues, what comes in; Stop backwards
+//   rules.cc   rules, flows.cc in the card's words    intake.cc what comes in before any rule says so, and RSS
+//   status.cc  what can be asked: modes, link, events
 
 #include <deque>
 #include <map>
@@ -17,8 +18,10 @@
 #include "nic/verbs/device_internal.h"
 #include "nic/verbs/flow_spec_internal.h"
 #include "nic/verbs/link_internal.h"
+#include "nic/verbs/places_internal.h"
 #include "nic/verbs/port_counter_internal.h"
 #include "nic/verbs/rx_internal.h"
+#include "nic/verbs/spread_internal.h"
 #include "nic/verbs/tx_internal.h"
 #include "sluice/nic/verbs_nic.h"
 
@@ -57,21 +60,45 @@ class VerbsNicImpl final : public VerbsNic {
   std::vector<NicEvent> TakeEvents() override;
 
  private:
+  static constexpr uint32_t kPackets = 0, kBytes = 1;  // where rules count each
+
   // A rule in force on the card. The flow goes before what it counts in.
   struct Installed {
-    VerbsPtr<ibv_counters> counters;
-    VerbsPtr<ibv_flow> flow;
+    Rule rule;
+    bool upper = false;  // in which of its places
+    VerbsPtr<ibv_counters> counters{};
+    VerbsPtr<ibv_flow> flow{};
   };
+  using MovedRule = std::pair<Installed*, VerbsPtr<ibv_flow>>;  // and what is to take its place
 
   absl::Status CheckStart(const QueueOptions& queues) const;
   absl::StatusOr<VerbsPtr<ibv_mr>> Register(const Region& region) const;
   absl::Status OpenQueues(const QueueOptions& queues, const ibv_mr& region);
-  absl::Status LetIn();
-  absl::Status Take(const Rule& rule);
   void CloseQueues();
 
+  absl::Status LetIn();
+  absl::Status LetInToFirst();
+  absl::Status Take(const Rule& rule);
+  std::vector<EthernetMatch> Wanted() const;
+  absl::StatusOr<std::vector<VerbsPtr<ibv_flow>>> PutTakes(VerbsSpread& spread, bool upper) const;
+  absl::StatusOr<VerbsPtr<ibv_flow>> PutSpread(const Rule& rule, uint32_t place, VerbsSpread& spread) const;
+  absl::StatusOr<std::unique_ptr<VerbsSpread>> MakeSpread(const RssConfig& rss) const;
+  absl::Status OpenSpread();
+  absl::Status CheckRss(const RssConfig& rss) const;
+
+  static bool SpreadsBy(const RuleActions& actions, RuleDirection direction) {
+    return direction == RuleDirection::kIngress && !actions.queue && !actions.drop && !actions.pass_on;
+  }
+  absl::Status CheckActions(const Rule& rule, const char* stage) const;
   absl::Status CheckRule(const Rule& rule) const;
-  absl::StatusOr<Installed> Put(const Rule& rule);
+  static int CountIn(ibv_counters& counters);
+  absl::StatusOr<VerbsPtr<ibv_counters>> MakeCounters() const;
+  absl::StatusOr<ibv_qp*> TargetOf(const Rule& rule, VerbsSpread* spread) const;
+  absl::StatusOr<VerbsPtr<ibv_flow>> PutRule(const Rule& rule, bool upper, VerbsSpread* spread,
+                                             ibv_counters* counters) const;
+  absl::StatusOr<std::vector<MovedRule>> PutSpreadRules(VerbsSpread& spread);
+  absl::StatusOr<VerbsPtr<ibv_flow>> Put(const Rule& rule, uint32_t place, ibv_qp& pair,
+                                         ibv_counters* counters) const;
   absl::Status Refuse(absl::StatusCode code, const char* stage, std::string what, std::string remedy) const;
   absl::Status Lacks(const char* stage, std::string capability, std::string what, std::string remedy) const;
   absl::Status CheckInstalled(RuleId id, const char* stage) const;
@@ -80,6 +107,7 @@ class VerbsNicImpl final : public VerbsNic {
 
   const VerbsNicOptions options_;
   const std::unique_ptr<VerbsDevice> device_;
+  const VerbsPlaces places_;
   mutable VerbsLink link_;
   const VerbsPortCounter out_of_buffer_;
   LinkState told_ = LinkState::kDown;  // by TakeEvents, since Start
@@ -88,8 +116,10 @@ class VerbsNicImpl final : public VerbsNic {
   std::deque<VerbsRxQueue> rx_;  // they stay where they are, from the first Start on that uses them
   std::deque<VerbsTxQueue> tx_;
   QueueOptions queues_;
-  VerbsPtr<ibv_mr> region_;       // of the pool, while running
-  std::vector<Installed> takes_;  // what comes in before any rule says so
+  VerbsPtr<ibv_mr> region_;                // of the pool, while running
+  std::unique_ptr<VerbsSpread> spread_;    // while there is more than one queue, on cards that spread
+  std::vector<VerbsPtr<ibv_flow>> takes_;  // what comes in before any rule says so
+  bool takes_upper_ = false;               // in which of their places
   std::map<RuleId, Installed> rules_;
   uint64_t last_rule_ = 0;
 };

@@ -119,6 +119,20 @@ TEST_CASE("a verbs port that is not to tell marks refuses rules that mark") {
   CHECK(ProblemOf(refused)->capability == "marks");
 }
 
+TEST_CASE("a verbs port does not hear what it sends to all") {
+  const auto hardware = GENERATE(SoftwareVerbsHardware{}, SoftwareVerbsHardware::Poor());
+  Subject subject = VerbsSubject({.hardware = hardware});
+  subject.ring = 64;
+  NicBench bench(subject);
+  bench.Start();
+  Burst burst;
+  burst.Push(MakePacket(bench.pool_a(), UdpFrame({.destination_mac = "ff:ff:ff:ff:ff:ff"})));
+  REQUIRE(bench.a().tx(kFirst).Send(burst) == 1);
+  Burst heard, own;
+  REQUIRE(bench.Until([&] { return bench.b().rx(kFirst).Receive(heard) == 1; }));
+  CHECK(bench.a().rx(kFirst).Receive(own) == 0);
+}
+
 TEST_CASE("a verbs port that takes nothing gets what rules say") {
   const auto take = GENERATE(VerbsTake::kNothing, VerbsTake::kOwnAddress);
   NicBench bench(VerbsSubject({}, {.take = take}));

@@ -189,7 +189,18 @@ absl::Status VerbsDevice::TryQueuePair() {
     return Failed(errno, "open", "", "no completion queue", "close other RDMA programs");
   if (scratch.pair == nullptr) return NoRawPackets(errno);
   TryRules(*scratch.pair);
+  TryBlocking(*scratch.completions);
   return absl::OkStatus();
+}
+
+void VerbsDevice::TryBlocking(ibv_cq& completions) {
+  blocks_own_multicast_ = true;
+  ibv_qp_init_attr_ex init{};
+  init.send_cq = init.recv_cq = &completions;
+  init.cap.max_recv_wr = init.cap.max_recv_sge = 1;
+  blocks_own_multicast_ = MakeReceivingPair(*this, init) != nullptr;
+  Note("own multicast kept out",
+       blocks_own_multicast_ ? "" : Failure("IBV_QP_CREATE_BLOCK_SELF_MCAST_LB", errno));
 }
 
 absl::Status VerbsDevice::NoRawPackets(int error) const {

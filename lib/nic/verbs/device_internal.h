@@ -32,6 +32,7 @@ class VerbsDevice {
   uint64_t told() const { return told_; }
   // Whether receive queues are work queues, over which frames can be spread.
   bool spreads() const { return able_.rss_table_size > 0; }
+  bool blocks_own_multicast() const { return blocks_own_multicast_; }
   uint32_t priorities() const { return priorities_; }  // that rules can have: 0 to one less
   const std::vector<VerbsCapability>& described() const { return described_; }
 
@@ -54,6 +55,7 @@ class VerbsDevice {
   void TryCompletions();
   absl::Status TryQueuePair();
   void TryRules(ibv_qp& pair);
+  void TryBlocking(ibv_cq& completions);
   absl::Status NoRawPackets(int error) const;
   // Of a capability with this name. `missing` says why it is not there; empty: it is.
   void Note(std::string name, std::string missing, std::string detail = "");
@@ -69,6 +71,7 @@ class VerbsDevice {
   uint32_t max_pieces_ = 1;
   uint32_t priorities_ = 1;
   uint64_t told_ = 0;
+  bool blocks_own_multicast_ = false;
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

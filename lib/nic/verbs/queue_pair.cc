@@ -49,6 +49,17 @@ absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSen
                        "use shorter rings, fewer queues, or a smaller max_inline");
 }
 
+VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsDevice& device, ibv_qp_init_attr_ex asked) {
+  asked.comp_mask |= IBV_QP_INIT_ATTR_PD;
+  asked.qp_type = IBV_QPT_RAW_PACKET;
+  asked.pd = device.domain();
+  if (device.blocks_own_multicast()) {
+    asked.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
+    asked.create_flags |= IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
+  }
+  return VerbsPtr<ibv_qp>(ibv_create_qp_ex(device.context(), &asked));
+}
+
 int MakeReady(const VerbsDevice& device, ibv_qp& pair, bool sends) {
   const auto to = [&pair](ibv_qp_state state, int mask, uint8_t port) {
     ibv_qp_attr attr{};

@@ -43,6 +43,11 @@ struct VerbsSendOptions {
 // Made, and not yet ready.
 absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSendOptions& options);
 
+// A raw packet queue pair that receives, as asked, but for its type, its domain and its flags: multicast that this port
+// sends is kept from it, where the card can do that. A switch behind the port that heard what it floods would learn wrong.
+// Null where the card has none to give, with an errno.
+VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsDevice& device, ibv_qp_init_attr_ex asked);
+
 // From any state to the one in which it receives, or sends (ibv_modify_qp(3)). On the way it forgets what was posted.
 // Returns an errno.
 int MakeReady(const VerbsDevice& device, ibv_qp& pair, bool sends);

@@ -44,12 +44,11 @@ absl::Status VerbsReceiver::MakeWork(const VerbsDevice& device, const VerbsRecei
 }
 
 absl::Status VerbsReceiver::MakePair(const VerbsDevice& device, const VerbsReceiveOptions& options) {
-  ibv_qp_init_attr init{};
+  ibv_qp_init_attr_ex init{};
   init.send_cq = init.recv_cq = completions();
-  init.qp_type = IBV_QPT_RAW_PACKET;
   init.cap.max_recv_wr = options.ring;
   init.cap.max_recv_sge = 1;
-  pair_.reset(ibv_create_qp(device.domain(), &init));
+  pair_ = MakeReceivingPair(device, init);
   if (pair_ != nullptr) return absl::OkStatus();
   return device.Failed(errno, "start", "", absl::StrCat("no queue pair that receives ", options.ring), kLess);
 }

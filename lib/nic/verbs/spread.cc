@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "nic/verbs/queue_pair_internal.h"
 #include "nic/verbs/spread_internal.h"
 
 namespace sluice {
@@ -53,16 +54,14 @@ VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsDevice& device, ibv_rwq_ind_table&
   std::array<uint8_t, kRssKeySize> bytes = kMicrosoftRssKey;
   if (!key.empty()) std::copy_n(key.begin(), bytes.size(), bytes.begin());
   ibv_qp_init_attr_ex init{};
-  init.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_IND_TABLE | IBV_QP_INIT_ATTR_RX_HASH;
-  init.qp_type = IBV_QPT_RAW_PACKET;
-  init.pd = device.domain();
+  init.comp_mask = IBV_QP_INIT_ATTR_IND_TABLE | IBV_QP_INIT_ATTR_RX_HASH;
   init.rwq_ind_tbl = &table;
   init.rx_hash_conf = {.rx_hash_function = IBV_RX_HASH_FUNC_TOEPLITZ,
                        .rx_hash_key_len = kRssKeySize,
                        .rx_hash_key = bytes.data(),
                        .rx_hash_fields_mask = FieldsOf(kind.type)};
   if (kind.inner && kind.type != RssType::kNone) init.rx_hash_conf.rx_hash_fields_mask |= IBV_RX_HASH_INNER;
-  return VerbsPtr<ibv_qp>(ibv_create_qp_ex(device.context(), &init));
+  return MakeReceivingPair(device, init);
 }
 
 absl::StatusOr<VerbsSpread> VerbsSpread::Make(const VerbsDevice& device, const RssConfig& config,

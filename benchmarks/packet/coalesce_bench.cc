@@ -3,15 +3,14 @@
 // row that says "verified".
 
 #include <memory>
-#include <vector>
+#include <utility>
 
 #include "benchmarks/dpdk/gro.h"
-#include "benchmarks/dpdk/peers.h"
 #include "benchmarks/packet/coalesce_load.h"
+#include "benchmarks/packet/coalesce_packets.h"
 #include "benchmarks/paired.h"
 #include "sluice/packet/coalesce.h"
 #include "sluice/packet/packet_pool.h"
-#include "sluice/packet/parse.h"
 
 namespace sluice::bench {
 namespace {
@@ -19,51 +18,23 @@ namespace {
 class OurSide {
  public:
   OurSide(const CoalesceLoad& load, std::unique_ptr<PacketPool> pool, std::unique_ptr<Coalescer> coalescer)
-      : load_(load), pool_(std::move(pool)), coalescer_(std::move(coalescer)) {}
+      : load_(load), packets_(load, std::move(pool)), coalescer_(std::move(coalescer)) {}
 
-  void Make(size_t from, size_t n) {
-    for (size_t i = from; i < from + n; i += dpdk::kBurst) {
-      Burst& burst = in_.emplace_back();
-      pool_->Get(burst, dpdk::kBurst);
-      for (size_t k = 0; k < dpdk::kBurst; ++k) Fill(burst[k], i + k);
-    }
-  }
-
+  void Make(size_t from, size_t n) { packets_.Make(from, n); }
   void Work(size_t from) {
-    for (Burst& burst : in_) {
+    for (Burst& burst : packets_.in()) {
       from += burst.size();
-      while (!burst.empty()) coalescer_->Add(burst, 0, Room());
+      while (!burst.empty()) coalescer_->Add(burst, 0, packets_.Room());
       if (!load_.EndsRound(from - 1)) continue;
-      while (coalescer_->waiting() != 0) coalescer_->FlushAll(Room());
+      while (coalescer_->waiting() != 0) coalescer_->FlushAll(packets_.Room());
     }
   }
-
-  size_t Free() {
-    size_t freed = 0;
-    for (const Burst& burst : out_) freed += burst.size();
-    in_.clear();
-    out_.clear();
-    return freed;
-  }
+  size_t Free() { return packets_.Free(); }
 
  private:
-  Burst& Room() {
-    if (out_.empty() || out_.back().room() < 2) out_.emplace_back();
-    return out_.back();
-  }
-  void Fill(Packet& packet, size_t i) {
-    load_.Write(i, packet.data());
-    packet.SetLength(static_cast<uint32_t>(load_.length()));
-    Parse(packet);
-    if (!load_.verify) packet.l4_checksum = ChecksumVerdict::kGood;
-    if (load_.verify) FillL4Checksum(packet, LayerSet::kInnermost);
-  }
-
   const CoalesceLoad load_;
-  const std::unique_ptr<PacketPool> pool_;
+  CoalescePackets packets_;
   const std::unique_ptr<Coalescer> coalescer_;
-  std::vector<Burst> in_;
-  std::vector<Burst> out_;
 };
 
 absl::StatusOr<Sampler> Ours(const CoalesceLoad& load) {

@@ -94,6 +94,8 @@ class Coalescer::Core {
  private:
   // Of packets that come next.
   struct Ahead {
+    Packet* const* packets;
+    size_t size;  // at most kAhead
     std::array<uint32_t, kAhead> hashes;
     std::array<CoalesceUnit*, kAhead> units;  // where each may join; some unit of no flow where there is none
   };
@@ -113,12 +115,13 @@ class Coalescer::Core {
   FlowPlaces PlacesOf(const Layers& layers) const;
   void Recognise(const Packet& packet);
   uint32_t HashOf(const Packet& packet) const;
-  void LookAhead(Packet* const* packets, size_t n, Ahead& ahead);
-  bool LookAgain(size_t from, size_t n, Ahead& ahead);
+  void LookAhead(Ahead& ahead);
+  void LookAgain(Ahead& ahead, size_t from);
   static void VerifyForeseen(Packet& packet, CoalesceUnit& unit);
   bool JoinsForeseen(Packet& packet, CoalesceUnit& unit);
-  void AddOne(Packet& packet, Nanoseconds now, Burst& out);
-  void Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
+  bool AddOne(Packet& packet, Nanoseconds now, Burst& out);
+  size_t AddUnforeseen(Ahead& ahead, size_t from, Nanoseconds now, Burst& out);
+  bool Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out);
   void Release(uint32_t unit, CoalesceEnd end, Burst& out);
   size_t ReleaseOldest(Nanoseconds since, CoalesceEnd end, Burst& out);
 
@@ -183,13 +186,17 @@ void Coalescer::Core::Release(uint32_t unit, CoalesceEnd end, Burst& out) {
   table_.Remove(unit);
 }
 
-// Makes the packet the first of its flow, or lets it pass. Its flow has nothing here.
-void Coalescer::Core::Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
+// Makes the packet the first of its flow, or lets it pass; returns which. Its flow has nothing here.
+bool Coalescer::Core::Begin(Packet& packet, uint32_t hash, Nanoseconds now, Burst& out) {
   const LayerOffsets& at = *SegmentLayer(packet.layers());
   const CoalesceShapes::Numbered* const shape = shapes_.Find(packet, at);
-  if (shape == nullptr || !table_.spare().Start(packet, *shape, options_)) return out.PushRaw(&packet);
+  if (shape == nullptr || !table_.spare().Start(packet, *shape, options_)) {
+    out.PushRaw(&packet);
+    return false;
+  }
   if (table_.full()) Release(table_.oldest(), CoalesceEnd::kEvicted, out);
   table_.InsertSpare(hash, now);
+  return true;
 }
 
 // What is foreseen is known to be right.
@@ -207,11 +214,15 @@ bool Coalescer::Core::JoinsForeseen(Packet& packet, CoalesceUnit& unit) {
   return JoinForeseen({.packets = packets, .units = units, .size = 1, .shapes = shapes_}, 0) == 1;
 }
 
-// One that is not as foreseen, or of which nothing was foreseen for it was taken for something else.
-void Coalescer::Core::AddOne(Packet& packet, Nanoseconds now, Burst& out) {
+// One that is not as foreseen, or of which nothing was foreseen for it was taken for something else. Whether it is now the
+// first of its flow.
+bool Coalescer::Core::AddOne(Packet& packet, Nanoseconds now, Burst& out) {
   Recognise(packet);
   const uint32_t hash = HashOf(packet);
-  if (hash == kNoFlow) return out.PushRaw(&packet);
+  if (hash == kNoFlow) {
+    out.PushRaw(&packet);
+    return false;
+  }
   const uint32_t place = table_.Find(hash);
   if (place == CoalesceTable::kNone) return Begin(packet, hash, now, out);
 
@@ -225,25 +236,35 @@ void Coalescer::Core::AddOne(Packet& packet, Nanoseconds now, Burst& out) {
   }
   joined_.Add();
   if (unit.complete()) Release(place, unit.end(), out);
+  return false;
 }
 
 // Where to look for the flow of each, if it is like the packet before: what is not, is not foreseen there.
-inline void Coalescer::Core::LookAhead(Packet* const* packets, size_t n, Ahead& ahead) {
-  for (size_t i = 0; i < n; ++i) {
-    ahead.hashes[i] = HashOf(*packets[i]);
+inline void Coalescer::Core::LookAhead(Ahead& ahead) {
+  for (size_t i = 0; i < ahead.size; ++i) {
+    Packet& packet = *ahead.packets[i];
+    ahead.hashes[i] = HashOf(packet);
     ahead.units[i] = &table_[table_.FindAny(ahead.hashes[i])];
     ahead.units[i]->Prefetch();
-    __builtin_prefetch(packets[i]->data() + kCacheLine);
-    VerifyForeseen(*packets[i], *ahead.units[i]);
+    __builtin_prefetch(packet.data() + kCacheLine);
+    VerifyForeseen(packet, *ahead.units[i]);
   }
 }
 
-// Whether the first has a unit that it did not have then; if so looks for those of the others, too.
-bool Coalescer::Core::LookAgain(size_t from, size_t n, Ahead& ahead) {
-  const uint32_t place = table_.Find(ahead.hashes[from]);
-  if (place == CoalesceTable::kNone || &table_[place] == ahead.units[from]) return false;
-  for (size_t i = from; i < n; ++i) ahead.units[i] = &table_[table_.FindAny(ahead.hashes[i])];
-  return true;
+// The same once more, when flows have begun since.
+void Coalescer::Core::LookAgain(Ahead& ahead, size_t from) {
+  for (size_t i = from; i < ahead.size; ++i) ahead.units[i] = &table_[table_.FindAny(ahead.hashes[i])];
+}
+
+// Those from `from` on, which is not as foreseen, up to one whose flow has begun. Returns where that is.
+size_t Coalescer::Core::AddUnforeseen(Ahead& ahead, size_t from, Nanoseconds now, Burst& out) {
+  bool began = false;
+  size_t i = from;
+  do {
+    began |= AddOne(*ahead.packets[i++], now, out);
+  } while (i < ahead.size && out.room() >= 2 && table_.Find(ahead.hashes[i]) == CoalesceTable::kNone);
+  if (began) LookAgain(ahead, i);
+  return i;
 }
 
 void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
@@ -252,21 +273,21 @@ void Coalescer::Core::Add(Burst& in, Nanoseconds now, Burst& out) {
   Ahead ahead;
   while (added < in.size() && out.room() >= 2) {
     // 1. For a few: not more, or the headers of the first are pushed out of the nearest cache by those of the last.
-    const size_t n = std::min(kAhead, in.size() - added);
-    Packet* const* const packets = in.begin() + added;
-    LookAhead(packets, n, ahead);
+    ahead.packets = in.begin() + added;
+    ahead.size = std::min(kAhead, in.size() - added);
+    LookAhead(ahead);
 
     // 2. What is foreseen joins, in runs. What is not may push out what its flow holds, and itself.
-    const CoalesceRun run = {.packets = packets, .units = ahead.units.data(), .size = n, .shapes = shapes_};
+    const CoalesceRun run = {
+        .packets = ahead.packets, .units = ahead.units.data(), .size = ahead.size, .shapes = shapes_};
     size_t i = 0;
-    while (i < n && out.room() >= 2) {
+    while (i < run.size && out.room() >= 2) {
       const size_t from = std::exchange(i, JoinForeseen(run, i));
       joined += i - from;
       if (i != from && ahead.units[i - 1]->full_up()) {
         Release(table_.IndexOf(*ahead.units[i - 1]), CoalesceEnd::kFull, out);
-      } else if (i != n && !LookAgain(i, n, ahead)) {
-        AddOne(*packets[i], now, out);
-        ++i;
+      } else if (i != run.size) {
+        i = AddUnforeseen(ahead, i, now, out);
       }
     }
     added += i;

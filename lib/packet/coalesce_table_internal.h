@@ -26,7 +26,8 @@ class CoalesceTable {
   static constexpr uint32_t kNone = ~uint32_t{0};
 
   explicit CoalesceTable(uint32_t flows)
-      : mask_(std::bit_ceil(2 * flows) - 1),
+      : flows_(flows),
+        mask_(std::bit_ceil(2 * flows) - 1),
         shift_(32 - static_cast<uint32_t>(std::bit_width(mask_))),
         slots_(mask_ + size_t{1}),
         units_(flows + size_t{1}),
@@ -54,7 +55,7 @@ class CoalesceTable {
   CoalesceUnit& operator[](uint32_t unit) { return units_[unit]; }
   uint32_t IndexOf(const CoalesceUnit& unit) const { return static_cast<uint32_t>(&unit - units_.data()); }
 
-  size_t size() const { return units_.size() - 1 - free_.size(); }
+  size_t size() const { return flows_ - free_.size(); }
   bool full() const { return free_.empty(); }
   uint32_t oldest() const { return ages_[end()].newer; }  // there is one
   // Gets what it takes to finish a unit, and returns the next newer one; end() does nothing, and returns itself.
@@ -84,9 +85,10 @@ class CoalesceTable {
 
   // Its highest bits, which depend on all that was hashed.
   uint32_t Home(uint32_t hash) const { return hash >> shift_; }
-  uint32_t end() const { return static_cast<uint32_t>(units_.size()); }  // of ages_: newer than the newest
+  uint32_t end() const { return flows_ + 1; }  // of ages_: newer than the newest
   void CloseGap(uint32_t gap);
 
+  const uint32_t flows_;
   const uint32_t mask_;
   const uint32_t shift_;
   std::vector<Slot> slots_;

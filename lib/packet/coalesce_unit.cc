@@ -6,7 +6,6 @@
 
 #include "packet/coalesce_match_internal.h"
 #include "packet/coalesce_unit_internal.h"
-#include "packet/word_sum_internal.h"
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/headers.h"
 #include "sluice/packet/parse.h"
@@ -21,14 +20,19 @@ constexpr uint16_t kMinusZero = 0xffff;
 
 // Sums of 16-bit words as residues modulo 0xffff, in which a right checksum makes zero of what it covers (RFC 1071).
 uint32_t Modulo(uint64_t sum) { return static_cast<uint32_t>(sum % 0xffff); }
+constexpr uint64_t kZero = uint64_t{0xffff} << 24;  // to subtract from, more than headers add up to
 uint32_t Negative(uint32_t residue) { return residue == 0 ? 0 : 0xffff - residue; }
 uint32_t Swapped(uint32_t residue) { return __builtin_bswap16(static_cast<uint16_t>(residue)); }
 // What a sender writes: never minus zero, for no header adds up to plain zero; but in UDP, where zero means absent.
 uint16_t AsField(uint64_t negative_sum) { return static_cast<uint16_t>(Modulo(negative_sum)); }
 uint16_t NotAbsent(uint16_t udp_checksum) { return udp_checksum == 0 ? kMinusZero : udp_checksum; }
 
-// Of bytes in headers, in network order.
-uint32_t SumOfWords(const uint8_t* bytes, size_t n) { return SwapSum(FoldSum(WordSum(bytes, n))); }
+// Of headers and addresses: `n` is a multiple of four. Words of 32 bits, as good as their halves, for 2^16 is one here.
+uint64_t SumOfWords(const uint8_t* bytes, size_t n) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < n; i += sizeof(Be32)) sum += HeaderAt<Be32>(bytes, i)->get();
+  return sum;
+}
 
 // Total length, id and checksum: the same in every right header that is alike.
 uint32_t VaryingIn(const Ipv4Header& ip) {
@@ -190,9 +194,7 @@ bool CoalesceUnit::Ipv4ChecksumsAreGood() const {
     if (!shape_.ip[i].ipv4) continue;
     const auto& ip = First<Ipv4Header>(shape_.ip[i].at);
     const auto* const bytes = reinterpret_cast<const uint8_t*>(&ip);
-    if (SumOfWords(bytes, ip.header_length()) != kMinusZero || ip.checksum.get() == kMinusZero) {
-      return false;
-    }
+    if (Modulo(SumOfWords(bytes, ip.header_length())) != 0 || ip.checksum.get() == kMinusZero) return false;
   }
   return true;
 }
@@ -305,7 +307,7 @@ void CoalesceUnit::PatchIp(uint8_t* data) const {
       auto* const ip = HeaderAt<Ipv4Header>(data, at);
       ip->total_length = whole;
       ip->checksum =
-          AsField(before.checksum.get() + uint64_t{before.total_length.get()} + Negative(Modulo(whole)));
+          AsField(uint64_t{before.checksum.get()} + before.total_length.get() + (kMinusZero - whole));
     } else {
       HeaderAt<Ipv6Header>(data, at)->payload_length = static_cast<uint16_t>(whole - sizeof(Ipv6Header));
     }
@@ -316,17 +318,16 @@ void CoalesceUnit::PatchIp(uint8_t* data) const {
 uint32_t CoalesceUnit::LengthsIn(uint32_t l4_length) const { return shape_.tcp ? l4_length : 2 * l4_length; }
 
 // What all segments of full size have in common under the L4 checksum: pseudo-header and header, but for sequence and
-// checksum. Of UDP, which has no sequence, but for the word that stands for it. Not reduced: below 2^36.
+// checksum. Of UDP, which has no sequence, but for the word that stands for it. Not reduced: below 2^41.
 uint64_t CoalesceUnit::FixedSum() const {
-  constexpr uint64_t kZero = uint64_t{0xffff} << 18;  // more than both
   const auto [at, ipv4] = shape_.innermost();
   const size_t addresses = at + (ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source));
   const uint32_t protocol = static_cast<uint32_t>(shape_.tcp ? IpProtocol::kTcp : IpProtocol::kUdp);
-  const uint32_t sum =
+  const uint64_t sum =
       SumOfWords(&next_.headers[addresses], 2 * (ipv4 ? sizeof(Ipv4Address) : sizeof(Ipv6Address))) +
       SumOfWords(&next_.headers[shape_.l4], shape_.header - size_t{shape_.l4}) + protocol +
       (full() - shape_.l4);
-  return sum + kZero - SequenceOf(next_.headers.data()) - ChecksumOf(next_.headers.data());
+  return kZero + sum - SequenceOf(next_.headers.data()) - ChecksumOf(next_.headers.data());
 }
 
 // From the checksums of the segments, which are right: pseudo-header, header and payload of each make zero. A payload at an
@@ -338,14 +339,13 @@ uint16_t CoalesceUnit::JoinedChecksum() const {
   const uint32_t even = segments() - odd;
   const uint32_t stride = odd != 0 ? 2u * next_.step : next_.step;
   const size_t first = (most_ + size_t{1}) & size_ & 1u;
-  uint32_t payload =
-      Negative(Modulo(even * fixed + SumOfSequences(sequence, stride, even) + next_.sums[first]));
+  uint64_t negative_payload = even * fixed + SumOfSequences(sequence, stride, even) + next_.sums[first];
   if (odd != 0) {
-    payload += Swapped(Negative(
-        Modulo(odd * fixed + SumOfSequences(sequence + next_.step, stride, odd) + next_.sums[1 - first])));
+    negative_payload += Swapped(
+        Modulo(odd * fixed + SumOfSequences(sequence + next_.step, stride, odd) + next_.sums[1 - first]));
   }
   const uint64_t header = fixed + LengthsIn(length() - full()) + sequence + more_flags_;
-  return static_cast<uint16_t>(Negative(Modulo(header + payload)));
+  return AsField(kZero + negative_payload - header);
 }
 
 void CoalesceUnit::PatchL4(uint8_t* data) const {

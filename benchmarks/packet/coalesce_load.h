@@ -32,6 +32,7 @@ struct CoalesceLoad {
 
   static constexpr size_t kGroup = 256;
   static constexpr size_t kPayload = 1448;
+  static constexpr uint32_t kFirstId = 1000;  // who counts does so from anywhere; zero stays, often
   static constexpr size_t kTcp = sizeof(TcpHeader) + 12;
   static constexpr size_t kInside = sizeof(EthernetHeader) + sizeof(Ipv4Header) + kTcp;
   static constexpr size_t kOutside =
@@ -49,7 +50,7 @@ struct CoalesceLoad {
     const auto segment = static_cast<uint32_t>(i / flows % segments);
     if (vxlan) {
       const uint32_t length = static_cast<uint32_t>(this->length() - sizeof(EthernetHeader));
-      WriteIp(to, 0x0a000001, IpProtocol::kUdp, length, segment);
+      WriteIp(to, 0x0a000001, IpProtocol::kUdp, length, kFirstId + segment);
       uint8_t* const udp = to + sizeof(EthernetHeader) + sizeof(Ipv4Header);
       *HeaderAt<UdpHeader>(udp, 0) = {.source_port = static_cast<uint16_t>(0xc000 + flow),
                                       .destination_port = kVxlanPort,
@@ -59,7 +60,8 @@ struct CoalesceLoad {
           .flags = VxlanHeader::kValidVni, .reserved = {}, .next_protocol = {}, .vni = 5000u, .reserved2 = 0};
       to += kOutside;
     }
-    WriteIp(to, 0x0a010000 + flow, IpProtocol::kTcp, kInside + kPayload - sizeof(EthernetHeader), segment);
+    WriteIp(to, 0x0a010000 + flow, IpProtocol::kTcp, kInside + kPayload - sizeof(EthernetHeader),
+            kFirstId + segment);
     uint8_t* const tcp = to + sizeof(EthernetHeader) + sizeof(Ipv4Header);
     *HeaderAt<TcpHeader>(tcp, 0) = {.source_port = static_cast<uint16_t>(1024 + flow),
                                     .destination_port = uint16_t{5001},

@@ -18,7 +18,9 @@ void CopyMetadata(const Packet& from, Packet& to) {
   to.offload = from.offload;
   if (from.timestamp() != 0) to.set_timestamp(from.timestamp());
   if (from.mark() != 0) to.set_mark(from.mark());
-  if (from.coalesced_segments() != 0) to.set_coalesced(from.coalesced_segments(), from.coalesced_size());
+  if (from.coalesced_segments() != 0) {
+    to.set_coalesced(from.coalesced_segments(), from.coalesced_size(), from.coalesced_ids());
+  }
 }
 
 // One buffer's worth of the frame from `offset`; null when the pool is dry.

@@ -29,7 +29,7 @@ inline uint32_t Differing(const uint8_t* a, const uint8_t* b) {
   return differing;
 }
 
-// Of units that have one shape, from that of run.units[from] on. What the shape says stays in registers.
+// Of units that have one shape, and one mode, from that of run.units[from] on. What these say stays in registers.
 template <bool kTwoIds, typename Differ>
 [[gnu::always_inline]] inline size_t JoinAlike(const CoalesceRun& run, size_t from,
                                                const CoalesceShape& shape, Differ differ) {
@@ -37,7 +37,8 @@ template <bool kTwoIds, typename Differ>
   const auto [sequence_at, id_at, other_id_at] = shape.counters;
   const size_t sum_at = shape.sum_at;
   const auto unfit_sum = static_cast<uint16_t>(shape.unfit_sum);
-  const uint64_t id_step = shape.id_step();
+  const uint64_t id_step = shape.id_step(0, number);
+  const uint64_t other_id_step = shape.id_step(1, number);
   const uint32_t header = shape.header;
   for (size_t i = from; i < run.size; ++i) {
     // 1. Is it?
@@ -55,7 +56,7 @@ template <bool kTwoIds, typename Differ>
     next.SumOf(next.left, packet.length() - header) += sum;
     next.sequence += next.step;
     next.ids[0] += id_step;
-    if (kTwoIds) next.ids[1] += id_step;
+    if (kTwoIds) next.ids[1] += other_id_step;
     packet.TrimFront(header);
     next.Hang(packet);
     if (--next.left == 0) return i + 1;

@@ -101,7 +101,7 @@ const CoalesceShapes::Numbered* CoalesceShapes::Find(const Packet& packet, const
     place.layers = layers;
     place.summed = summed;
     place.usable = IsUsable(layers, at);
-    place.numbered.number += kPlaces;
+    place.numbered.number += kPlaces * kModes;
     if (place.usable) place.numbered.shape = MakeShape(layers, at, summed);
   }
   return place.usable ? &place.numbered : nullptr;

@@ -13,7 +13,8 @@
 // number it is that of the segment before and a step, with nothing carried from one field into another.
 //
 //   0     four bytes: TCP's sequence                                    step: payload
-//   1, 2  eight bytes, from the id of an IPv4 header to its checksum    step: one more id, one less checksum
+//   1, 2  eight bytes, from the id of an IPv4 header to its checksum    step: one more id, one less checksum; or none, where
+//                                                                       ids stay (CoalesceShapes::kModes)
 //
 // Where there is none, as in UDP and IPv6, the counter is at bytes that stay the same, or at those of another.
 
@@ -62,32 +63,40 @@ struct CoalesceShape {
   int8_t unfit_sum = 0;  // what never is a right L4 checksum here: plus or minus zero
 
   const Ip& innermost() const { return ip[ips - 1u]; }
-  // From the id of an IPv4 header to its checksum: an id of one more is a checksum of one less.
-  uint64_t id_step() const { return counts_ids ? (uint64_t{1} << 48) - 1 : 0; }
+  // From the id of an IPv4 header to its checksum: an id of one more is a checksum of one less. A mode has bit `i` where the
+  // id of counter 1 + i stays.
+  uint64_t id_step(size_t i, uint32_t mode) const {
+    const bool stays = (mode >> i & 1) != 0;
+    return counts_ids && !stays ? (uint64_t{1} << 48) - 1 : 0;
+  }
 };
 static_assert(sizeof(CoalesceShape) == 64);
 
 // Shapes by layers: few are in use at a time.
 class CoalesceShapes {
  public:
-  // With a number, for who keeps no pointer.
+  // How ids go on in a unit: CoalesceShape::id_step.
+  static constexpr uint32_t kModes = 4;
+
+  // With a number, for who keeps no pointer; a multiple of kModes.
   struct alignas(2 * kCacheLine) Numbered {
     CoalesceShape shape;
     uint32_t number = 0;
   };
 
   CoalesceShapes() {
-    for (uint32_t i = 0; i < kPlaces; ++i) places_[i].numbered.number = i;
+    for (uint32_t i = 0; i < kPlaces; ++i) places_[i].numbered.number = i * kModes;
   }
 
   // Of a packet of TCP or UDP whose SegmentLayer is `at`; null when nothing like it is joined, as it has too long headers or
   // extensions of IPv6. Valid until the next call.
   const Numbered* Find(const Packet& packet, const LayerOffsets& at);
 
-  // Null when its place has been taken by another since. It takes 2^28 others until a number comes again.
+  // Of a number with a mode added. Null when its place has been taken by another since. It takes 2^26 others until a number
+  // comes again.
   const CoalesceShape* WithNumber(uint32_t number) const {
-    const Numbered& there = places_[number % kPlaces].numbered;
-    return there.number == number ? &there.shape : nullptr;
+    const Numbered& there = places_[number / kModes % kPlaces].numbered;
+    return there.number / kModes == number / kModes ? &there.shape : nullptr;
   }
 
  private:

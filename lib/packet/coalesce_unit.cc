@@ -133,6 +133,7 @@ void CoalesceUnit::Foresee(const Packet& packet) {
   next_.known = known[0];
   next_.known_more = static_cast<uint32_t>(known[1]);
   next_.step = shape_.tcp ? size_ : uint16_t{0};
+  GuessIds();
   CountFrom(data_);
   const bool foreseen = !covered_ && packet.mark() == 0 && !IdsWrap();
   next_.lengths = foreseen ? full() * CoalesceForeseen::kBothLengths : CoalesceForeseen::kNone;
@@ -148,10 +149,16 @@ bool CoalesceUnit::IdsWrap() const {
   return wrap;
 }
 
+// Until the second segment tells. Zero is what those send who do not count.
+void CoalesceUnit::GuessIds() {
+  if (!shape_.counts_ids) return;
+  for (size_t i = 0; i < next_.ids.size(); ++i) SetStays(i, MayStay(i) && IdOf(data_, i) == 0);
+}
+
 void CoalesceUnit::CountFrom(const uint8_t* data) {
   next_.sequence = SequenceOf(data) + next_.step;
   for (size_t i = 0; i < next_.ids.size(); ++i)
-    next_.ids[i] = BigAt(data, shape_.counters[1 + i]) + shape_.id_step();
+    next_.ids[i] = BigAt(data, shape_.counters[1 + i]) + shape_.id_step(i, next_.shape_number);
 }
 
 // The next.
@@ -178,15 +185,25 @@ bool CoalesceUnit::SequenceFollows(const uint8_t* data) const {
   return HeaderAt<TcpHeader>(data, shape_.l4)->sequence.get() == first + segments() * size_;
 }
 
+// Those of the second segment do either way.
+bool CoalesceUnit::IdFollows(const uint8_t* data, size_t i) const {
+  const auto ahead = static_cast<uint16_t>(IdOf(data, i) - IdOf(next_.headers.data(), i));
+  const bool counts = ahead == segments();
+  const bool stays = ahead == 0 && MayStay(i);
+  if (segments() == 1) return counts || stays;
+  return Stays(i) ? stays : counts;
+}
+
 bool CoalesceUnit::IdsFollow(const uint8_t* data) const {
-  bool follow = true;
-  for (size_t i = 0; i < shape_.ips; ++i) {
-    const auto [at, ipv4] = shape_.ip[i];
-    if (!ipv4) continue;
-    const auto next = static_cast<uint16_t>(First<Ipv4Header>(at).id.get() + segments());
-    follow &= HeaderAt<Ipv4Header>(data, at)->id.get() == next;
+  return !shape_.counts_ids || (IdFollows(data, 0) && IdFollows(data, 1));
+}
+
+// From the second segment, which joins.
+void CoalesceUnit::DecideIds(const uint8_t* data) {
+  if (!shape_.counts_ids) return;
+  for (size_t i = 0; i < next_.ids.size(); ++i) {
+    SetStays(i, IdOf(data, i) == IdOf(next_.headers.data(), i));
   }
-  return follow;
 }
 
 bool CoalesceUnit::Ipv4ChecksumsAreGood() const {
@@ -264,6 +281,7 @@ CoalesceUnit::Verdict CoalesceUnit::JoinAny(Packet& packet, const LayerOffsets& 
   if (const auto refusal = Refuse(packet, at, payload)) return {.end = *refusal};
   const uint8_t* const data = packet.data();
   const uint8_t flags = shape_.tcp ? HeaderAt<TcpHeader>(data, shape_.l4)->flags & kEnding : uint8_t{0};
+  if (segments() == 1) DecideIds(data);
   next_.SumOf(next_.left, size_) += ChecksumOf(data);
   if (flags != 0 || payload < size_) End(payload, flags);
   CountFrom(data);
@@ -393,7 +411,7 @@ Packet* CoalesceUnit::Finish() {
   PatchL4(data_);
   if (shape_.tunnel_l4 != 0) PatchCover(data_);
   first_->CountLinked(length() - full());
-  first_->set_coalesced(static_cast<uint16_t>(segments()), size_);
+  first_->set_coalesced(static_cast<uint16_t>(segments()), size_, fixed_ids());
   return first_;
 }
 

@@ -39,7 +39,7 @@ struct alignas(kCacheLine) CoalesceForeseen {
   uint64_t lengths = kNone;      // Packet::lengths()
   uint64_t known = 0;  // Packet::known() of the first, but for the sizes in a request, which is none
   uint32_t known_more = 0;
-  uint32_t shape_number = 0;       // CoalesceShapes::Numbered
+  uint32_t shape_number = 0;       // CoalesceShapes::Numbered, and a mode
   uint16_t left = 0;               // that may still join; 0 = none of any size
   uint16_t step = 0;               // of the sequence
   uint32_t sequence = 0;           // the counters
@@ -103,6 +103,9 @@ class alignas(kCacheLine) CoalesceUnit {
   bool LengthsFit(const Packet& packet) const;
   bool SequenceFollows(const uint8_t* data) const;
   bool IdsFollow(const uint8_t* data) const;
+  bool IdFollows(const uint8_t* data, size_t i) const;
+  void DecideIds(const uint8_t* data);
+  void GuessIds();
   bool Ipv4ChecksumsAreGood() const;
   bool Ipv4ChecksumsFit(const uint8_t* data) const;
   bool L4ChecksumsFit(Packet& packet) const;
@@ -125,6 +128,20 @@ class alignas(kCacheLine) CoalesceUnit {
   uint32_t full() const { return uint32_t{shape_.header} + size_; }
   uint32_t length() const { return shape_.header + segments() * size_ - missing_; }
   static uint64_t BigAt(const uint8_t* data, size_t at) { return HeaderAt<Be64>(data, at)->get(); }
+  // Of IPv4 ids: those of counters 1 and 2 of the shape, which has some.
+  size_t CountedIp(size_t i) const { return shape_.counters[1 + i] - offsetof(Ipv4Header, id); }
+  uint16_t IdOf(const uint8_t* data, size_t i) const {
+    return HeaderAt<Ipv4Header>(data, CountedIp(i))->id.get();
+  }
+  bool MayStay(size_t i) const { return First<Ipv4Header>(CountedIp(i)).dont_fragment(); }
+  bool Stays(size_t i) const { return (next_.shape_number >> i & 1) != 0; }
+  void SetStays(size_t i, bool stays) {
+    next_.shape_number = (next_.shape_number & ~(1u << i)) | uint32_t{stays} << i;
+  }
+  FixedIds fixed_ids() const {
+    return {.outer = shape_.ip[0].ipv4 && Stays(0),
+            .inner = shape_.ips == 2 && shape_.ip[1].ipv4 && Stays(1)};
+  }
   template <typename Header>
   const Header& First(size_t at) const {
     return *HeaderAt<Header>(next_.headers.data(), at);

@@ -80,8 +80,8 @@ std::optional<DropReason> Segmenter::Headers::Read(const Packet& packet, bool fi
   }
   ipv4s_ = 0;
   offset_ = 0;
-  ReadL3(layers_.outer);
-  if (tunnel) ReadL3(layers_.inner);
+  ReadL3(layers_.outer, packet.offload.fixed_ids.outer);
+  if (tunnel) ReadL3(layers_.inner, packet.offload.fixed_ids.inner);
   ReadL4(packet.offload.l4_checksum, finish_checksums);
   return ReadCover();
 }
@@ -106,10 +106,11 @@ bool Segmenter::Headers::DropJumboOption(LayerOffsets& at) {
   return true;
 }
 
-void Segmenter::Headers::ReadL3(const LayerOffsets& at) {
+void Segmenter::Headers::ReadL3(const LayerOffsets& at, bool fixed_id) {
   if (at.l3_type != L3Type::kIpv4) return;
   auto& ip = At<Ipv4Header>(at.l3);
-  ipv4_[ipv4s_++] = {.at = at.l3, .id = ip.id.get(), .sum = 0};
+  const bool stays = fixed_id && ip.dont_fragment();
+  ipv4_[ipv4s_++] = {.at = at.l3, .id = ip.id.get(), .step = static_cast<uint16_t>(stays ? 0 : 1), .sum = 0};
   ip.id = ip.checksum = uint16_t{0};
 }
 

@@ -67,10 +67,11 @@ class Segmenter::Headers {
  private:
   enum class L4Checksum : uint8_t { kFinish, kLeave, kNone };
 
-  // An IPv4 header, and the sum of it without the identification, which counts up.
+  // An IPv4 header, and the sum of it without the identification, which counts up, or stays.
   struct Ipv4 {
     uint16_t at = 0;
     uint16_t id = 0;
+    uint16_t step = 1;
     uint32_t sum = 0;
   };
 
@@ -88,7 +89,7 @@ class Segmenter::Headers {
 
   std::optional<DropReason> CheckLayers(const Packet& packet) const;
   bool DropJumboOption(LayerOffsets& at);
-  void ReadL3(const LayerOffsets& at);
+  void ReadL3(const LayerOffsets& at, bool fixed_id);
   void ReadL4(bool checksum_asked, bool finish_checksums);
   void ReadTcp();
   std::optional<DropReason> ReadCover();

@@ -50,7 +50,7 @@ void Segmenter::Headers::WriteAll(absl::Span<Packet* const> heads, const Packet:
       auto* const header = HeaderAt<Ipv4Header>(to, ip[i].at);
       header->id = ip[i].id;
       header->checksum = static_cast<uint16_t>(~FoldHalf(ip[i].sum + ip[i].id));
-      ++ip[i].id;
+      ip[i].id = static_cast<uint16_t>(ip[i].id + ip[i].step);
     }
     if constexpr (tcp) {
       auto* const header = HeaderAt<TcpHeader>(to, l4);

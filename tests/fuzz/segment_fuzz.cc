@@ -31,6 +31,7 @@ struct Choices {
   uint16_t size = 0;
   bool ask = false;  // for an L4 checksum
   bool finish = false;
+  FixedIds ids;
   size_t piece = 0;
 };
 
@@ -58,12 +59,12 @@ void Try(const Bytes& frame, const Choices& choices) {
   PacketPtr big = testing::MakePacket(Pool(), frame, choices.piece);
   if (big == nullptr || Parse(*big) != ParseVerdict::kOk) return;
   const Layers layers = big->layers();
-  big->offload = {.l4_checksum = choices.ask, .segment = true, .mss = choices.size};
+  big->offload = {.l4_checksum = choices.ask, .segment = true, .fixed_ids = choices.ids, .mss = choices.size};
   Segmenter segmenter({.pool = &Pool(), .finish_checksums = choices.finish});
   if (segmenter.Begin(big).has_value()) return Require(big != nullptr && testing::BytesOf(*big) == frame);
   const std::vector<Bytes> segments = Cut(segmenter);
   if (segmenter.lost() > 0 || !choices.finish || !TwinKnows(frame, layers)) return;
-  Require(segments == testing::CopyingSegment(frame, layers, choices.size, choices.ask));
+  Require(segments == testing::CopyingSegment(frame, layers, choices.size, choices.ask, choices.ids));
 }
 
 }  // namespace
@@ -75,6 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Choices choices = {.size = HeaderAt<Be16>(data, 0)->get(),
                            .ask = (data[2] & 1) != 0,
                            .finish = (data[2] & 2) != 0,
+                           .ids = {.outer = (data[2] & 8) != 0, .inner = (data[2] & 16) != 0},
                            .piece = (data[2] & 4) != 0 ? size_t{400} : size_t{0}};
   Try(Bytes(data + kChoices, data + size), choices);
   Require(Pool().available() == kPackets);

@@ -262,7 +262,16 @@ std::vector<Kind> Kinds() {
     return GeneveFrame({.source = "fd00::1", .destination = "fd00::2"}, TcpFrame(inner),
                        {0, 1, 0, 1, 1, 2, 3, 4});
   };
-  return {{"TCP over IPv4", TcpFrame, {.ip_id = 65533, .sequence = 0xffffff00u}},
+  const FrameMaker still = [](FrameSpec spec) {
+    spec.ip_id = 0, spec.flags_offset = Ipv4Header::kDontFragment;
+    return TcpFrame(spec);
+  };
+  const FrameMaker still_inside = [still](const FrameSpec& inner) {
+    return VxlanFrame({.ip_id = inner.ip_id}, still(inner), 42);
+  };
+  return {{"TCP, ids that stay", still, {}},
+          {"VXLAN, ids that stay inside", still_inside, {}},
+          {"TCP over IPv4", TcpFrame, {.ip_id = 65533, .sequence = 0xffffff00u}},
           {"TCP over IPv6", TcpFrame, v6},
           {"TCP with tags", TcpFrame, {.vlans = {7, 8}}},
           {"UDP", UdpFrame, {}},
@@ -368,7 +377,8 @@ TEST_CASE("every flow's frames come, as they were and in order, however they are
     Flows flows(random);
     std::vector<std::vector<Bytes>> received(flows.sent.size());
     const auto take = [&](const Packet& packet) {
-      const Coalesced one = {BytesOf(packet), packet.coalesced_segments(), packet.coalesced_size()};
+      const Coalesced one = {BytesOf(packet), packet.coalesced_segments(), packet.coalesced_size(),
+                             packet.coalesced_ids()};
       for (Bytes& frame : one.Undone()) received[FlowOf(frame)].push_back(std::move(frame));
     };
     for (int step = 0; step < 40; ++step) {

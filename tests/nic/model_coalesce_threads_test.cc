@@ -84,7 +84,8 @@ class Arena {
   void Take(const Burst& burst) {
     size_t frames = 0;
     for (const auto* packet : burst) {
-      const Coalesced one = {BytesOf(*packet), packet->coalesced_segments(), packet->coalesced_size()};
+      const Coalesced one = {BytesOf(*packet), packet->coalesced_segments(), packet->coalesced_size(),
+                             packet->coalesced_ids()};
       for (Bytes& frame : one.Undone()) received[FlowOf(frame)].push_back(std::move(frame)), ++frames;
     }
     received_.fetch_add(frames, std::memory_order_release);

@@ -68,6 +68,7 @@ Stage Coalescing() {
       if (packet->coalesced_segments() < 2) continue;
       packet->offload.segment = packet->offload.l4_checksum = true;
       packet->offload.mss = packet->coalesced_size();
+      packet->offload.fixed_ids = packet->coalesced_ids();
     }
   };
 }

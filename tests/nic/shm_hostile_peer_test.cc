@@ -181,7 +181,7 @@ TEST_CASE("a frame without its last piece, or longer than any frame, ends the co
 }
 
 TEST_CASE("a request that no packet can carry ends the connection") {
-  const uint64_t meta = GENERATE(uint64_t{1} << 10, uint64_t{1} << 15, uint64_t{8} /* segments of nothing */);
+  const uint64_t meta = GENERATE(uint64_t{1} << 12, uint64_t{1} << 15, uint64_t{8} /* segments of nothing */);
   Scene scene;
   scene.villain.Publish(ShmPlace(0, 60), meta);
   CHECK(scene.Verdict() == Meaning(ShmViolation::kMeta));

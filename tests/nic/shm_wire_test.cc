@@ -133,8 +133,12 @@ TEST_CASE("what is received is the peer's no longer: writing to the sender's buf
 TEST_CASE("requests, verdicts and the VLAN cross with the frame") {
   Linked link;
   PacketPtr sent = link.a.Numbered(1);
-  sent->offload = {
-      .l4_checksum = true, .segment = true, .insert_vlan = true, .mss = 1448, .mss_override = 8948};
+  sent->offload = {.l4_checksum = true,
+                   .segment = true,
+                   .insert_vlan = true,
+                   .fixed_ids = {.inner = true},
+                   .mss = 1448,
+                   .mss_override = 8948};
   sent->l3_checksum = ChecksumVerdict::kGood;
   sent->l4_checksum = ChecksumVerdict::kPartial;
   sent->vlan_tci = 0xe123;
@@ -142,6 +146,7 @@ TEST_CASE("requests, verdicts and the VLAN cross with the frame") {
   const PacketPtr received = SentOver(link, std::move(sent));
   CHECK((received->offload.l4_checksum && received->offload.segment && received->offload.insert_vlan));
   CHECK_FALSE((received->offload.l3_checksum || received->offload.outer_checksum || received->vlan_stripped));
+  CHECK(received->offload.fixed_ids == FixedIds{.inner = true});
   CHECK(received->offload.mss == 1448);
   CHECK(received->offload.mss_override == 8948);
   CHECK(received->l3_checksum == ChecksumVerdict::kGood);

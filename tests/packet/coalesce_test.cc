@@ -57,6 +57,15 @@ Maker InGeneve(FrameSpec outer, Maker inside) {
   };
 }
 
+// With one id, which DF allows.
+Maker Still(const Maker& make, uint16_t id = 0) {
+  return [make, id](FrameSpec spec) {
+    spec.ip_id = id;
+    spec.flags_offset = Ipv4Header::kDontFragment;
+    return make(spec);
+  };
+}
+
 class Fixture {
  public:
   explicit Fixture(const CoalesceOptions& options = {})
@@ -123,12 +132,30 @@ std::vector<Kind> Kinds() {
   const Maker vxlan_udp = [](const FrameSpec& inner) {
     return VxlanFrame({.ip_id = inner.ip_id}, UdpFrame(inner), 3);
   };
+  const Maker still_inside = [](const FrameSpec& inner) {
+    return VxlanFrame({.ip_id = inner.ip_id, .zero_udp_checksum = true}, Still(TcpFrame, 77)(inner));
+  };
+  const Maker still_outside = [](const FrameSpec& inner) {
+    const FrameSpec outer = {.flags_offset = Ipv4Header::kDontFragment, .zero_udp_checksum = true};
+    return VxlanFrame(outer, TcpFrame(inner));
+  };
+  const Maker still_in_both = Still(still_outside, 3);
+  const Maker still_in_v6 = [v6_outer](const FrameSpec& inner) {
+    return VxlanFrame(v6_outer, Still(TcpFrame)(inner));
+  };
   return {
       {"TCP over IPv4", TcpFrame, kTcp4},
       {"TCP over IPv4, nothing wraps", TcpFrame, kTcp4Midway},
       {"TCP over IPv6", TcpFrame, kTcp6},
       {"TCP with two tags", TcpFrame, tagged},
       {"TCP with IPv4 options", TcpFrame, options},
+      {"TCP, ids stay zero", Still(TcpFrame), kTcp4},
+      {"TCP, ids stay", Still(TcpFrame, 0xffff), kTcp4Midway},
+      {"UDP, ids stay", Still(UdpFrame, 9), kUdp4},
+      {"VXLAN, ids stay inside", still_inside, kTcp4Midway},
+      {"VXLAN, ids stay outside", still_outside, kTcp4Midway},
+      {"VXLAN, ids stay in both", still_in_both, kTcp4},
+      {"VXLAN over IPv6, ids stay inside", still_in_v6, kTcp4},
       {"UDP over IPv4", UdpFrame, kUdp4},
       {"UDP over IPv6", UdpFrame, udp6},
       {"UDP without checksum", UdpFrame, absent},
@@ -287,6 +314,33 @@ TEST_CASE("a segment that does not follow starts another packet") {
                {"id jumps", [](FrameSpec& s) { s.ip_id += 7; }, CoalesceEnd::kOrder, alone},
                {"id stands still", [](FrameSpec& s) { s.ip_id -= 1; }, CoalesceEnd::kOrder, {2, 0, 2}},
            });
+}
+
+TEST_CASE("ids stay or count, as the second segment decides, and stay only with DF") {
+  struct Case {
+    std::vector<uint16_t> ids;
+    bool dont_fragment;
+    std::vector<uint16_t> segments;
+  };
+  for (const Case& c :
+       {Case{{5, 5, 5, 5}, true, {4}}, Case{{0, 0, 0}, true, {3}}, Case{{0, 1, 2}, true, {3}},
+        Case{{65535, 65535, 65535}, true, {3}}, Case{{65535, 0, 1}, true, {3}},
+        Case{{5, 5, 6, 6}, true, {2, 2}}, Case{{5, 6, 6, 7}, true, {2, 2}}, Case{{5, 5, 7, 8}, true, {2, 2}},
+        Case{{0, 0, 1, 2}, true, {2, 2}}, Case{{5, 4}, true, {0, 0}}, Case{{5, 5}, false, {0, 0}},
+        Case{{0, 0}, false, {0, 0}}}) {
+    Fixture f;
+    std::vector<Bytes> frames;
+    for (size_t i = 0; i < c.ids.size(); ++i) {
+      FrameSpec spec = At(kTcp4Midway, i);
+      spec.ip_id = c.ids[i];
+      spec.flags_offset = c.dont_fragment ? Ipv4Header::kDontFragment : uint16_t{0};
+      frames.push_back(TcpFrame(spec));
+    }
+    INFO(c.ids[0] << ", " << c.ids[1] << ", ... " << c.dont_fragment);
+    const std::vector<Coalesced> output = f.Joined(frames);
+    CHECK(Segments(output) == c.segments);
+    CHECK(Undone(output) == frames);
+  }
 }
 
 TEST_CASE("what is never joined follows what its flow holds, and holds nothing up") {
@@ -648,12 +702,15 @@ class RandomFlow {
   RandomFlow(const Kind& kind, uint16_t port, Random& random)
       : make_(kind.make), spec_(kind.spec), size_(1 + Below(random, 80)) {
     spec_.source_port = port;
+    if (Below(random, 2) == 0) spec_.flags_offset = Ipv4Header::kDontFragment;
   }
 
   Bytes Next(Random& random) {
     FrameSpec now = At(spec_, 0, size_);
     for (uint8_t& byte : now.bytes) byte = static_cast<uint8_t>(random());
     spec_ = At(spec_, 1, size_);
+    if (Below(random, 10) == 0) id_stays_ = !id_stays_;
+    if (id_stays_) --spec_.ip_id;
     if (Below(random, 4) == 0) Disturb(now, random);
     Bytes frame = make_(now);
     if (Below(random, 40) == 0)
@@ -706,6 +763,7 @@ class RandomFlow {
   Maker make_;
   FrameSpec spec_;
   size_t size_;
+  bool id_stays_ = false;
 };
 
 TEST_CASE("whatever comes, in whatever order, the twin makes the same of it") {

@@ -44,6 +44,8 @@ std::vector<uint64_t> Knowledge(const Packet& p) {
           p.mark(),
           p.coalesced_segments(),
           p.coalesced_size(),
+          p.coalesced_ids().outer,
+          p.coalesced_ids().inner,
           p.owner().value(),
           p.borrows(),
           p.next() != nullptr};
@@ -60,7 +62,7 @@ void LearnEverything(Packet& p) {
   p.offload = {.l4_checksum = true, .segment = true, .mss = 1460, .mss_override = 8960};
   p.set_timestamp(77);
   p.set_mark(78);
-  p.set_coalesced(4, 1400);
+  p.set_coalesced(4, 1400, {.outer = true, .inner = true});
 }
 
 TEST_CASE("a fresh packet is empty and nothing is known of it") {

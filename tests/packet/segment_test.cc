@@ -152,6 +152,26 @@ TEST_CASE("segments of TCP count up, and only the ends carry what belongs there"
   CHECK(frames[2].size() == 54 + 50);
 }
 
+TEST_CASE("ids stay the same where that is asked and DF is set, inside and outside of a tunnel") {
+  Bench bench;
+  for (const bool dont_fragment : {true, false}) {
+    for (const FixedIds ids : {FixedIds{.outer = true}, FixedIds{.inner = true}}) {
+      const FrameSpec inner = {.ip_id = 7,
+                               .flags_offset = dont_fragment ? Ipv4Header::kDontFragment : uint16_t{0},
+                               .payload_size = 250};
+      FrameSpec outer = inner;
+      outer.ip_id = 70;
+      PacketPtr big = bench.Big(VxlanFrame(outer, TcpFrame(inner)), 100);
+      big->offload.fixed_ids = ids;
+      const std::vector<Bytes> frames = bench.CutBytes(std::move(big));
+      REQUIRE(frames.size() == 3);
+      const Bytes& last = frames[2];
+      CHECK(HeaderAt<Ipv4Header>(last.data(), 14)->id.get() == (ids.outer && dont_fragment ? 70 : 72));
+      CHECK(HeaderAt<Ipv4Header>(last.data(), 64)->id.get() == (ids.inner && dont_fragment ? 7 : 9));
+    }
+  }
+}
+
 TEST_CASE("an urgent pointer counts from each segment, until it is passed") {
   Bench bench;
   Bytes frame = TcpFrame({.tcp_flags = TcpHeader::kAck | TcpHeader::kUrg, .payload_size = 300});
@@ -208,11 +228,13 @@ void CheckAgainstTwin(Bench& bench, Random& random, LoanCounter& lender) {
   REQUIRE(Parse(frame, static_cast<uint32_t>(frame.size()), layers) == ParseVerdict::kOk);
   const auto size = static_cast<uint16_t>(10 + Below(random, Below(random, 3) == 0 ? 60000 : 1500));
   const bool ask = Below(random, 2) == 0;
-  const std::vector<Bytes> expected = CopyingSegment(frame, layers, size, ask);
+  const FixedIds ids = {.outer = Below(random, 2) == 0, .inner = Below(random, 2) == 0};
+  const std::vector<Bytes> expected = CopyingSegment(frame, layers, size, ask, ids);
 
   const uint32_t headers = Select(layers, LayerSet::kInnermost).payload;
   PacketPtr big = Bench::Asking(RandomlyCut(random, bench.pool(), frame, headers, lender), size);
   big->offload.l4_checksum = ask;
+  big->offload.fixed_ids = ids;
   std::vector<PacketPtr> segments = bench.Cut(std::move(big), 1 + Below(random, Burst::kCapacity));
   if (segments.size() != expected.size()) FAIL(segments.size() << " segments, not " << expected.size());
   for (size_t i = 0; i < segments.size(); ++i) {

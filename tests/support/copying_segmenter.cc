@@ -51,14 +51,15 @@ void FillTcp(Bytes& frame, const LayerOffsets& at, uint32_t offset, bool last) {
   tcp->checksum = ChecksumFrom(frame, at.l4, &at, 6);
 }
 
-void FillIp(Bytes& frame, const LayerOffsets& at, uint32_t number) {
+// The `number`th of those whose ids count.
+void FillIp(Bytes& frame, const LayerOffsets& at, uint32_t number, bool fixed_id) {
   if (at.l3_type == L3Type::kIpv6) {
     HeaderAt<Ipv6Header>(frame.data(), at.l3)->payload_length =
         static_cast<uint16_t>(frame.size() - at.l3 - 40);
   } else if (at.l3_type == L3Type::kIpv4) {
     auto* ip = HeaderAt<Ipv4Header>(frame.data(), at.l3);
     ip->total_length = static_cast<uint16_t>(frame.size() - at.l3);
-    ip->id = static_cast<uint16_t>(ip->id.get() + number);
+    if (!fixed_id || !ip->dont_fragment()) ip->id = static_cast<uint16_t>(ip->id.get() + number);
     ip->checksum = uint16_t{0};
     ip->checksum = SimpleChecksum(absl::MakeConstSpan(frame).subspan(at.l3, ip->header_length()));
   }
@@ -74,20 +75,22 @@ void FillGre(Bytes& frame, const LayerOffsets& outer) {
 
 // Inside first, for the outer checksums cover it.
 void FillHeaders(Bytes& frame, const Layers& layers, uint32_t number, uint32_t offset, bool last,
-                 bool udp_checksum) {
+                 bool udp_checksum, FixedIds ids) {
   const LayerOffsets& at = Select(layers, LayerSet::kInnermost);
-  FillIp(frame, at, number);
+  const bool tunnel = layers.tunnel != TunnelType::kNone;
+  FillIp(frame, at, number, tunnel ? ids.inner : ids.outer);
   if (at.l4_type == L4Type::kTcp) FillTcp(frame, at, offset, last);
   if (at.l4_type == L4Type::kUdp) FillUdp(frame, at, udp_checksum);
-  if (layers.tunnel == TunnelType::kNone) return;
-  FillIp(frame, layers.outer, number);
+  if (!tunnel) return;
+  FillIp(frame, layers.outer, number, ids.outer);
   if (layers.outer.l4_type == L4Type::kUdp) FillUdp(frame, layers.outer, false);
   if (layers.outer.l4_type == L4Type::kOther && IsIp(layers.outer)) FillGre(frame, layers.outer);
 }
 
 }  // namespace
 
-std::vector<Bytes> CopyingSegment(const Bytes& big, const Layers& layers, uint16_t size, bool udp_checksum) {
+std::vector<Bytes> CopyingSegment(const Bytes& big, const Layers& layers, uint16_t size, bool udp_checksum,
+                                  FixedIds ids) {
   const uint32_t headers = Select(layers, LayerSet::kInnermost).payload;
   const uint32_t payload = static_cast<uint32_t>(big.size()) - headers;
   std::vector<Bytes> segments;
@@ -96,7 +99,7 @@ std::vector<Bytes> CopyingSegment(const Bytes& big, const Layers& layers, uint16
     Bytes frame(big.begin(), big.begin() + headers);
     frame.insert(frame.end(), big.begin() + headers + offset, big.begin() + headers + offset + here);
     FillHeaders(frame, layers, static_cast<uint32_t>(segments.size()), offset, offset + here == payload,
-                udp_checksum);
+                udp_checksum, ids);
     segments.push_back(std::move(frame));
   }
   return segments;

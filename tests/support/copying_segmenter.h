@@ -15,7 +15,7 @@ namespace sluice::testing {
 // The frames that `big`, as parsed, is to be cut into: `size` bytes of payload each, checksums finished. With `udp_checksum`
 // false a UDP checksum of zero stays zero.
 std::vector<Bytes> CopyingSegment(const Bytes& big, const Layers& layers, uint16_t size,
-                                  bool udp_checksum = true);
+                                  bool udp_checksum = true, FixedIds ids = {});
 
 }  // namespace sluice::testing
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <optional>
 
 #include "sluice/packet/checksum.h"
 #include "sluice/packet/parse.h"
@@ -63,8 +64,10 @@ void Fix(Bytes& frame, const Layers& layers) {
   FixL4(frame, layers.outer);
 }
 
-void CountId(Bytes& frame, const LayerOffsets& at, size_t segment) {
-  if (at.l3_type == L3Type::kIpv4) Put16(frame, at.l3 + 4u, Get16(frame, at.l3 + 4u) + segment);
+void CountId(Bytes& frame, const LayerOffsets& at, size_t segment, bool fixed) {
+  if (at.l3_type != L3Type::kIpv4) return;
+  const bool may_be_fixed = (Get16(frame, at.l3 + 6u) & Ipv4Header::kDontFragment) != 0;
+  if (!fixed || !may_be_fixed) Put16(frame, at.l3 + 4u, Get16(frame, at.l3 + 4u) + segment);
 }
 
 // One that some other could follow, apart from its checksums and lengths.
@@ -101,8 +104,14 @@ std::string FlowOf(const Layers& layers, const Bytes& frame, const CoalesceOptio
 
 size_t PayloadOf(const Bytes& frame) { return frame.size() - Innermost(LayersOf(frame)).payload; }
 
-bool IsUndone(const std::vector<Bytes>& frames) {
-  return CutFrame(JoinFrames(frames), PayloadOf(frames[0])) == frames;
+// With which ids the whole is cut into the same again, if with any.
+std::optional<FixedIds> UndoneWith(const std::vector<Bytes>& frames) {
+  const Bytes whole = JoinFrames(frames);
+  for (const FixedIds ids :
+       {FixedIds{}, FixedIds{.outer = true}, FixedIds{.inner = true}, FixedIds{true, true}}) {
+    if (CutFrame(whole, PayloadOf(frames[0]), ids) == frames) return ids;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -120,7 +129,7 @@ Bytes JoinFrames(const std::vector<Bytes>& frames) {
   return joined;
 }
 
-std::vector<Bytes> CutFrame(const Bytes& frame, size_t size) {
+std::vector<Bytes> CutFrame(const Bytes& frame, size_t size, FixedIds ids) {
   const Layers layers = LayersOf(frame);
   const LayerOffsets& at = Innermost(layers);
   std::vector<Bytes> segments;
@@ -129,8 +138,8 @@ std::vector<Bytes> CutFrame(const Bytes& frame, size_t size) {
     Bytes segment(frame.begin(), frame.begin() + at.payload);
     segment.insert(segment.end(), frame.begin() + static_cast<ptrdiff_t>(from),
                    frame.begin() + static_cast<ptrdiff_t>(to));
-    CountId(segment, at, segments.size());
-    if (layers.tunnel != TunnelType::kNone) CountId(segment, layers.outer, segments.size());
+    CountId(segment, layers.outer, segments.size(), ids.outer);
+    if (layers.tunnel != TunnelType::kNone) CountId(segment, layers.inner, segments.size(), ids.inner);
     if (IsTcp(layers)) {
       auto* const tcp = HeaderAt<TcpHeader>(segment.data(), at.l4);
       tcp->sequence = static_cast<uint32_t>(tcp->sequence.get() + from - at.payload);
@@ -159,6 +168,7 @@ void SimpleCoalescer::Release(size_t unit) {
   if (frames.size() > 1) {
     whole.segments = static_cast<uint16_t>(frames.size());
     whole.size = static_cast<uint16_t>(PayloadOf(frames[0]));
+    whole.ids = *UndoneWith(frames);
   }
   output_.push_back(whole);
   units_.erase(units_.begin() + static_cast<ptrdiff_t>(unit));
@@ -174,7 +184,7 @@ void SimpleCoalescer::Add(const Bytes& frame, Nanoseconds now) {
     std::vector<Bytes> more = units_[i].frames;
     more.push_back(frame);
     const bool alike = Innermost(LayersOf(more[0])).payload == Innermost(layers).payload;
-    if (may && alike && IsUndone(more)) {
+    if (may && alike && UndoneWith(more)) {
       units_[i].frames = more;
       if (Complete(units_[i])) Release(i);
       return;
@@ -183,7 +193,7 @@ void SimpleCoalescer::Add(const Bytes& frame, Nanoseconds now) {
     break;
   }
   const Unit unit{.flow = flow, .frames = {frame}, .since = now};
-  if (!may || !IsUndone(unit.frames) || Complete(unit)) {
+  if (!may || !UndoneWith(unit.frames) || Complete(unit)) {
     output_.push_back({.bytes = frame});
     return;
   }
@@ -243,7 +253,8 @@ void CoalescerRig::Collect(Burst& out) {
   for (Packet* packet : out) {
     output_.push_back({.bytes = BytesOf(*packet),
                        .segments = packet->coalesced_segments(),
-                       .size = packet->coalesced_size()});
+                       .size = packet->coalesced_size(),
+                       .ids = packet->coalesced_ids()});
     if (packet->coalesced_segments() == 0) continue;
     const Layers before = packet->layers();
     if (Parse(*packet) != ParseVerdict::kOk || packet->layers().inner_verdict != ParseVerdict::kOk) {

@@ -18,18 +18,19 @@ namespace sluice::testing {
 Bytes JoinFrames(const std::vector<Bytes>& frames);
 
 // Frames of `size` bytes of payload, as a segmenter makes them; the frame is TCP or UDP, plain or in VXLAN or Geneve.
-std::vector<Bytes> CutFrame(const Bytes& frame, size_t size);
+std::vector<Bytes> CutFrame(const Bytes& frame, size_t size, FixedIds ids = {});
 
-// What comes out, from either: a frame, how many segments it has (0 = it is as it came), and of what size.
+// What comes out, from either: a frame, how many segments it has (0 = it is as it came), of what size, and whose ids.
 struct Coalesced {
   Bytes bytes;
   uint16_t segments = 0;
   uint16_t size = 0;
+  FixedIds ids{};
 
   bool operator==(const Coalesced&) const = default;
   // The frames that went in.
   std::vector<Bytes> Undone() const {
-    return segments == 0 ? std::vector<Bytes>{bytes} : CutFrame(bytes, size);
+    return segments == 0 ? std::vector<Bytes>{bytes} : CutFrame(bytes, size, ids);
   }
 };
 

@@ -31,8 +31,8 @@
 //   lengths           each says what the frame has, which ends with its datagram; all segments are as long as the first,
 //                     and a shorter one is the last
 //   sequence          the next byte
-//   IPv4 id           one more than the segment before, inside and outside of the tunnel, with DF or without: the rule of
-//                     every segmenter. Constant ids (as 0 with DF) are not joined: no cut could tell them from counted ones
+//   IPv4 id           one more than the segment before; or, where DF is set, the same in all (RFC 6864, 4.1), as 0 often is.
+//                     Which of the two, inside and outside of the tunnel each for itself, the second segment decides
 //   TCP flags         PSH and FIN end a packet, CWR only starts one (RFC 3168, 6.1.2); SYN, RST and URG are left alone
 //   checksums         right, and as a sender computes it (RFC 1071); a UDP checksum may be absent in all
 // which leaves TOS, ECN, TTL, DF, flow label, acknowledgment, window, TCP options with their timestamps, VLAN tags, MAC
@@ -40,8 +40,8 @@
 // IPv6 extension headers, a second tunnel and headers above kMostHeader bytes are left alone too.
 //
 // The joined packet is whole and right: lengths and all checksums, computed from those of the segments, hold for it, and
-// its verdicts say so. Packet::coalesced_segments() and coalesced_size() say how to undo it; to send it through something
-// smaller, set offload.segment, and offload.mss to that size.
+// its verdicts say so. Packet::coalesced_segments(), coalesced_size() and coalesced_ids() say how to undo it; to send it
+// through something smaller, set offload.segment, offload.mss to that size, and offload.fixed_ids to those ids.
 //
 // Checksums: a verdict of kGood on a packet is believed for its innermost L4; without one it is verified here, and the
 //   verdict noted. A bad one passes alone.

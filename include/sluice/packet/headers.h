@@ -124,6 +124,7 @@ struct Ipv4Header {
 
   uint8_t version() const { return version_ihl >> 4; }
   uint32_t header_length() const { return (version_ihl & 15u) * 4; }  // bytes, options included
+  bool dont_fragment() const { return (flags_offset.get() & kDontFragment) != 0; }
   bool more_fragments() const { return (flags_offset.get() & kMoreFragments) != 0; }
   uint32_t fragment_offset() const { return (flags_offset.get() & 0x1fffu) * 8; }  // bytes
   bool is_fragment() const { return (flags_offset.get() & 0x3fff) != 0; }

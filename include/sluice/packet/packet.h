@@ -76,6 +76,16 @@ struct Layers {
   ParseVerdict inner_verdict : 2 = ParseVerdict::kOk;  // of the tunnel's header and what is inside
 };
 
+// In which IPv4 headers all segments of a frame have one identification, where others count up: senders may do that who forbid
+// fragments (RFC 6864, 4.1), and many do, with zero. It means nothing where DF is not set.
+struct FixedIds {
+  bool outer : 1 = false;  // by Layers: the only one without a tunnel
+  bool inner : 1 = false;
+  uint8_t reserved : 6 = 0;  // fills the byte, for Packet::FirstWords
+
+  bool operator==(const FixedIds&) const = default;
+};
+
 // What a sender asks the next device, or software in its place, to finish. Zero means: the frame is complete
 // as it is.
 struct OffloadRequest {
@@ -85,7 +95,7 @@ struct OffloadRequest {
   bool segment : 1 = false;         // cut into frames of `mss` payload bytes (TSO, USO)
   bool insert_vlan : 1 = false;     // put Packet::vlan_tci in front of the Ethertype
   uint8_t reserved : 3 = 0;         // fills the byte that flags() returns
-  uint8_t unused = 0;               // fills the word, for Packet::FirstWords
+  FixedIds fixed_ids{};             // of the segments; no request in itself
   uint16_t mss = 0;                 // of the guest, bytes of L4 payload a segment
   uint16_t mss_override = 0;        // larger cut that the underlay allows; 0 = none
 
@@ -143,7 +153,9 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   bool stamped_ : 1 = false;  // details_.timestamp is meaningful; likewise the next two
   bool marked_ : 1 = false;
   bool coalesced_ : 1 = false;
-  uint8_t unused_ : 4 = 0;  // written with the others, so that none of them has to be read for that
+  bool fixed_outer_id_ : 1 = false;  // of what was coalesced, as the next
+  bool fixed_inner_id_ : 1 = false;
+  uint8_t unused_ : 2 = 0;  // written with the others, so that none of them has to be read for that
 
  public:
   ChecksumVerdict l3_checksum = ChecksumVerdict::kUnknown;
@@ -174,7 +186,7 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     return both;
   }
   // What a sender has to know of each packet, in one load, for loops over a burst: length(), head_length(),
-  // vlan_tci + offload.flags() * 2^16, and the sizes of the request.
+  // vlan_tci + offload.flags() * 2^16 with its fixed_ids above, and the sizes of the request.
   using FirstWords = std::array<uint32_t, 4>;
   FirstWords first_words() const {
     FirstWords words;
@@ -308,12 +320,18 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   // How many frames receive coalescing joined into this one, and the L4 payload bytes of each but the last.
   uint16_t coalesced_segments() const { return coalesced_ ? details_.coalesced_segments : 0; }
   uint16_t coalesced_size() const { return coalesced_ ? details_.coalesced_size : 0; }
-  void set_coalesced(uint16_t segments, uint16_t size) {
+  // Which of their identifications were all the same: what cuts the frame again has to know.
+  FixedIds coalesced_ids() const {
+    return coalesced_ ? FixedIds{.outer = fixed_outer_id_, .inner = fixed_inner_id_} : FixedIds{};
+  }
+  void set_coalesced(uint16_t segments, uint16_t size, FixedIds ids = {}) {
     details_.coalesced_segments = segments;
     details_.coalesced_size = size;
+    fixed_outer_id_ = ids.outer;
+    fixed_inner_id_ = ids.inner;
     coalesced_ = true;
   }
-  void forget_coalesced() { coalesced_ = false; }
+  void forget_coalesced() { coalesced_ = fixed_outer_id_ = fixed_inner_id_ = false; }
 
   PacketPool* pool() const { return reinterpret_cast<PacketPool*>(home_ & ~kEncumbrances); }
   // Who is charged for the buffer.

@@ -17,7 +17,8 @@
 //   }
 //
 // Headers, in the copy that each segment gets:
-//   IPv4          total length, identification +1 a segment (RFC 6864 asks for no more), header checksum finished
+//   IPv4          total length, header checksum finished; identification +1 a segment (RFC 6864 asks for no more), or, with
+//                 DF, the same in all where OffloadRequest::fixed_ids says so
 //   IPv6          payload length; a jumbo payload option (RFC 2675) in a header of its own goes
 //   TCP           sequence; FIN and PSH only on the last, CWR only on the first (RFC 3168, 6.1.2); an urgent pointer
 //                 as long as it points ahead

@@ -60,7 +60,7 @@ void Inspector::TellUnfinished(Packet& packet) {
   const LayerOffsets& at = Select(packet.layers(), LayerSet::kInnermost);
   if (!packet.offload.segment || packet.offload.mss == 0 || at.payload == 0) return;
   const uint32_t payload = packet.length() - at.payload;
-  packet.set_coalesced(Segments(payload, packet.offload.mss), packet.offload.mss);
+  packet.set_coalesced(Segments(payload, packet.offload.mss), packet.offload.mss, packet.offload.fixed_ids);
 }
 
 void Inspector::Verify(Packet& packet) {

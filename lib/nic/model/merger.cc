@@ -18,7 +18,8 @@ size_t FramesIn(const Burst& burst) {
 
 // No checksum is asked for: they are right, and a UDP checksum that is absent stays so.
 void AskForSegments(Packet& packet) {
-  if (JoinedHere(packet)) packet.offload = {.segment = true, .mss = packet.coalesced_size()};
+  if (!JoinedHere(packet)) return;
+  packet.offload = {.segment = true, .fixed_ids = packet.coalesced_ids(), .mss = packet.coalesced_size()};
 }
 
 }  // namespace

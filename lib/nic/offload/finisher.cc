@@ -34,7 +34,8 @@ std::optional<DropReason> Finisher::BeginCut(PacketPtr& packet, Segmenter& segme
   return segmenter.Begin(packet);
 }
 
-// To a device behind the wire, which cuts TCP and UDP in the frame itself and nothing in tunnels.
+// To a device behind the wire, which cuts TCP and UDP in the frame itself and nothing in tunnels, and counts identifications
+// up: a virtio-net header cannot ask for anything else (virtio 1.2, 5.1.6).
 bool Finisher::GoesUncut(const Packet& packet) const {
   if (!options_.carries_tso && options_.uso_segments == 0) return false;
   Layers layers;
@@ -47,7 +48,8 @@ bool Finisher::DeviceCuts(const Packet& packet, const LayerOffsets& at) const {
   constexpr uint32_t kLongestDatagram = 0xffff;  // RFC 791, 3.1; a jumbogram (RFC 2675) is cut here
   const uint16_t size = SegmentSize(packet.offload, at.l4_type);
   const size_t tag = packet.offload.insert_vlan ? sizeof(VlanTag) : 0;
-  if (size == 0 || at.payload + size + tag > options_.max_frame) return false;
+  if (size == 0 || at.payload + size + tag > options_.max_frame || packet.offload.fixed_ids.outer)
+    return false;
   if (packet.length() - at.l3 > kLongestDatagram) return false;
   if (at.l4_type == L4Type::kTcp) return options_.carries_tso;
   if (at.l4_type != L4Type::kUdp) return false;

@@ -29,7 +29,7 @@
 namespace sluice {
 
 inline constexpr uint64_t kShmMagic = 0x6572'6977'6d68'7331;  // "1shmwire" in memory
-inline constexpr uint32_t kShmVersion = 2;                    // of everything in this file
+inline constexpr uint32_t kShmVersion = 3;                    // of everything in this file
 inline constexpr uint32_t kShmMaxLanes = 64;
 inline constexpr uint32_t kShmMaxRing = 32768;
 inline constexpr uint32_t kShmMaxFrame = 65535;

@@ -61,6 +61,8 @@ Case Row(const char* work, double goal, const CoalesceLoad& load) {
 constexpr CoalesceLoad kFew = {.flows = 4, .segments = 8};
 const Registration few(Row("packet/coalesce/4", "burst", dpdk::GroInBursts, 2.5, kFew));
 const Registration few_context(Row("packet/coalesce/4_context", 0, kFew));
+// The same in longer packets: the difference is what it costs to begin and end one.
+const Registration few_long(Row("packet/coalesce/4_of_32", 0, {.flows = 4, .segments = 32}));
 const Registration many(Row("packet/coalesce/256", 25, {.flows = 256, .segments = 32}));
 const Registration most(Row("packet/coalesce/1024", 70, {.flows = 1024, .segments = 32}));
 const Registration vxlan(Row("packet/coalesce/vxlan_256", 80, {.flows = 256, .segments = 32, .vxlan = true}));

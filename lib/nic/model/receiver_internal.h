@@ -48,6 +48,7 @@ class ModelReceiver {
 
   ModelRxQueue& queue(uint16_t i) { return *queues_[i]; }
   TableHistory& tables() const { return *tables_; }  // while open
+  PairEnd* pair() const { return pair_; }            // the wire, where it is one
 
   // Any thread.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }

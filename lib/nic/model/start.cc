@@ -57,7 +57,7 @@ absl::Status ModelNicCore::Start(const QueueOptions& queues) {
     return opened;
   }
   const FinisherOptions finishing = Finishing(options_.hardware, wire_->traits(), able_, queues.pool);
-  PairEnd* const pair = able_.fragments ? dynamic_cast<PairEnd*>(wire_.get()) : nullptr;
+  PairEnd* const pair = able_.fragments ? receiver_.pair() : nullptr;
   for (const auto& queue : tx_queues_) queue->Open(finishing, pair != nullptr ? &pair->out() : nullptr);
   rx_count_ = queues.rx_queues;
   tx_count_ = queues.tx_queues;

@@ -28,12 +28,19 @@
 
 namespace sluice {
 
-// By whole lines, as far as they reach: bursts mostly consist of such.
+// By whole lines, as far as they reach, then by halves of them: no call, for which the caller would have to save what it
+// has at hand.
 inline void CopyPointers(Packet* const* from, size_t n, Packet** to) {
   constexpr size_t kLine = kCacheLine / sizeof(Packet*);
   const auto* const lines = from + n / kLine * kLine;
   for (; from != lines; from += kLine, to += kLine) std::memcpy(to, from, kCacheLine);
-  if (n % kLine != 0) std::copy_n(from, n % kLine, to);
+  if (n % kLine == 0) return;
+  for (size_t piece = kLine / 2; piece > 0; piece /= 2) {
+    if ((n & piece) == 0) continue;
+    std::memcpy(to, from, piece * sizeof(Packet*));
+    from += piece;
+    to += piece;
+  }
 }
 
 class PacketRing {
@@ -63,11 +70,14 @@ class PacketRing {
   // Takes over and publishes the first of `n` packets, as many as fit.
   size_t Push(Packet* const* packets, size_t n) {
     n = std::min(n, Room(n));
-    if (n == 0) return 0;
+    if (n > 0) PushAll(packets, n);
+    return n;
+  }
+  // All of them: there is room.
+  void PushAll(Packet* const* packets, size_t n) {
     CopyIn(packets, n);
     staged_ += n;
     Publish();
-    return n;
   }
 
   // Takes over one packet, which stays unseen until Publish; false when full.
@@ -96,6 +106,13 @@ class PacketRing {
     const size_t popped = Peek(to, n);
     if (popped > 0) Advance(popped);
     return popped;
+  }
+
+  // Hands over the next `n`, which are there.
+  void PopAll(Packet** to, size_t n) {
+    const uint64_t head = popped();
+    CopyOut(head, to, n);
+    head_.store(head + n, std::memory_order_release);
   }
 
   // Shows up to `n` packets, which stay, until Advance takes out the first of them.

@@ -47,12 +47,14 @@ class PairLane {
     Entry& entry = entries_[ring_.pushed() & (capacity() - 1)];
     entry.first = ring_.pushed();
     entry.manifest = manifest;
-    ring_.Push(packets, manifest.packets);
+    ring_.PushAll(packets, manifest.packets);
   }
 
   // Receiver.
   // ---------------------------------------------------------------------------------------------------
   size_t Pop(Packet** to, size_t n) { return ring_.Pop(to, n); }
+  // The packets of a manifest, which waits in front.
+  void Pop(Packet** to, const Manifest& manifest) { ring_.PopAll(to, manifest.packets); }
   // What is known of the next packets; null when nothing is, or when none waits. Good until they are popped.
   const Manifest* Next() {
     const uint64_t next = ring_.popped();

@@ -132,7 +132,7 @@ inline PairWay::Moved PairWay::ReceiveKnown(Burst& burst, uint32_t max_frame) {
       break;
     moved.packets += packets;
     moved.bytes += next->bytes;
-    lane->Pop(burst.Extend(packets), packets);
+    lane->Pop(burst.Extend(packets), *next);
   }
   return moved;
 }

@@ -33,18 +33,20 @@ class FirstLines {
   explicit FirstLines(uint32_t max_frame)
       : margins_{kSign - 1 - max_frame, 0 - kShortest, kSign - (1u << 16), 0} {}
 
-  // Nothing here waits for what was added before but for one cycle: sums and ORs, where a maximum takes two.
+  // Nothing here waits for what was added before but for one cycle: sums and ORs, where a maximum takes two. The margins
+  // are summed up with the words, for one addition less, and taken off at the end.
   void Add(const Packet& packet) {
-    const auto words = std::bit_cast<Words>(packet.first_words());
-    sums_ += words;
-    odd_ |= words + margins_;
+    const Words raised = std::bit_cast<Words>(packet.first_words()) + margins_;
+    sums_ += raised;
+    odd_ |= raised;
+    ++count_;
   }
 
-  uint32_t bytes() const { return sums_[kLength]; }  // a burst of frames within 65,535 is far from 2^32
+  uint32_t bytes() const { return sum(kLength); }  // a burst of frames within 65,535 is far from 2^32
   // Whether any is longer than max_frame, or has less than kShortest in its first piece.
   bool any_outside() const { return ((odd_[kLength] | odd_[kHead]) & kSign) != 0; }
   bool any_request() const { return (odd_[kRequest] & kSign) != 0; }
-  bool any_fragments() const { return sums_[kHead] != sums_[kLength]; }
+  bool any_fragments() const { return sum(kHead) != sum(kLength); }
   // The first two in one.
   bool any_odd() const {
 #if defined(__SSE2__)
@@ -57,7 +59,8 @@ class FirstLines {
  private:
   // Of Packet::first_words().
   using Words = uint32_t __attribute__((vector_size(16)));
-  enum { kLength, kHead, kRequest };
+  enum Word { kLength, kHead, kRequest };
+  uint32_t sum(Word word) const { return sums_[word] - count_ * margins_[word]; }
 
   static constexpr uint32_t kSign = uint32_t{1} << 31;
 
@@ -65,6 +68,7 @@ class FirstLines {
       margins_;  // what makes a word that is odd reach the sign, or one that is too small wrap round to it
   Words sums_{};
   Words odd_{};
+  uint32_t count_ = 0;
 };
 
 }  // namespace sluice

@@ -86,6 +86,19 @@ TEST_CASE("a re-ordered frame is overtaken by so many, and stays until they come
   CHECK(cable.Receive() == Numbers{5, 2, 6});
 }
 
+TEST_CASE(
+    "another plan holds from the next frame on, by the numbers of all frames, and what is held stays so") {
+  FaultyCable cable({.transmit = {.reorder = {2}, .reorder_by = 2}});
+  CHECK(cable.Send(1, 2) == 2);
+  cable.a->SetPlans({.lose = {4}}, {}, 1);
+  CHECK(cable.Send(3, 2) == 2);
+  cable.a->SetPlans({}, {}, 1);
+  CHECK(cable.Send(5, 1) == 1);
+  CHECK(cable.Receive() == Numbers{1, 3, 5, 2});
+  const FaultCounts counts = cable.a->transmit_counts();
+  CHECK((counts.injected == 5 && counts.delivered == 4 && counts.lost == 1 && counts.held == 0));
+}
+
 TEST_CASE("a delayed frame holds up what comes behind, until its time") {
   FaultyCable cable({.transmit = {.delay = {2}, .delay_time = absl::Microseconds(50)}});
   CHECK(cable.Send(1, 4) == 4);

@@ -7,11 +7,13 @@
 #include <thread>
 
 #include "tests/nic/soft_nic.h"
+#include "tests/support/allocation_counter.h"
 #include "tests/support/seed.h"
 
 namespace sluice {
 namespace {
 
+using testing::AllocationCounter;
 using testing::Below;
 using testing::Bytes;
 using testing::FlowSpec;
@@ -281,6 +283,25 @@ TEST_CASE("frames for nobody are dropped at once, and stall no peer") {
   for (int i = 0; i < 50; ++i) REQUIRE(sender.Send(UdpFrame({})) == 0);
   (void)deaf.Poll();
   CHECK(cable.right.stats().drops[DropReason::kNoDestination] == 50);
+}
+
+TEST_CASE("sending and receiving allocate nothing, once both ends have begun") {
+  Line line;
+  const Bytes frame = UdpFrame({});
+  ibv_wc done{};
+  const auto carry = [&](size_t frames) {
+    for (size_t sent = 0, received = 0; received < frames;) {
+      if (sent < frames && line.sender.Send(frame) == 0) ++sent;
+      (void)ibv_poll_cq(line.sender.cq(), 1, &done);
+      if (ibv_poll_cq(line.receiver.cq(), 1, &done) == 1)
+        received += line.receiver.PostReceive(done.wr_id) == 0;
+    }
+  };
+  line.PostReceives(32);
+  carry(100);
+  const AllocationCounter counter;
+  carry(1000);
+  CHECK(counter.allocations() == 0);
 }
 
 TEST_CASE("two threads send and receive at full speed, and every frame arrives once and in order") {

@@ -232,8 +232,9 @@ bool SoftPort::SendFrom(SoftQueuePair& pair) {
 std::optional<DropReason> SoftPort::PutOnWire(Burst& frames) {
   Burst ready;
   frames.MoveFront(looped_, ready);
-  while (!frames.empty() && LoopBack(frames, ready)) {
-  }
+  do {
+    frames.MoveFront(Unwatched(frames), ready);
+  } while (!frames.empty() && LoopBack(frames, ready));
   Transmit(ready);
   looped_ = ready.size();
   frames.MoveFront(frames.size(), ready);
@@ -243,17 +244,22 @@ std::optional<DropReason> SoftPort::PutOnWire(Burst& frames) {
   return DropReason::kLinkDown;
 }
 
+// How many from the front concern no rule of this port.
+size_t SoftPort::Unwatched(const Burst& frames) const {
+  size_t count = 0;
+  while (count < frames.size() && !steering_.WatchesSent(frames[count])) ++count;
+  return count;
+}
+
 // Of the first frame, which goes to `ready`, unless a rule drops it.
 bool SoftPort::LoopBack(Burst& frames, Burst& ready) {
-  if (steering_.WatchesSent(frames[0])) {
-    if (!Deliver(frames[0], SoftSteering::Way::kSent)) return false;
-    if (steering_.verdict().dropped) {
-      ++stats_.drops[DropReason::kRule];
-      PacketPtr dropped = frames.PopFront();
-      return true;
-    }
+  if (!Deliver(frames[0], SoftSteering::Way::kSent, clock_.Now())) return false;
+  if (!steering_.verdict().dropped) {
+    frames.MoveFront(1, ready);
+    return true;
   }
-  frames.MoveFront(1, ready);
+  ++stats_.drops[DropReason::kRule];
+  PacketPtr dropped = frames.PopFront();
   return true;
 }
 
@@ -276,19 +282,21 @@ bool SoftPort::ReceiveSome() {
     arrivals_.Clear();
     return true;
   }
-  bool moved = false;
   for (Packet* packet : arrivals_) {
     if (packet->offload.any()) FinishArrival(*packet);
   }
-  while (!arrivals_.empty() && Deliver(arrivals_[0], SoftSteering::Way::kReceived)) {
-    PacketPtr done = arrivals_.PopFront();
-    moved = true;
+  const Nanoseconds now = clock_.Now();  // one reading a burst
+  size_t delivered = 0;
+  while (delivered < arrivals_.size() && Deliver(arrivals_[delivered], SoftSteering::Way::kReceived, now)) {
+    ++delivered;
   }
-  return moved;
+  Burst done;  // home together
+  arrivals_.MoveFront(delivered, done);
+  return delivered > 0;
 }
 
 // False when a queue that gets it has no place for it yet: then none has got it.
-bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way) {
+bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now) {
   if (packet.offload.segment || packet.head_length() < FirstLines::kShortest) {
     ++stats_.drops[packet.offload.segment ? DropReason::kUnsupportedOffload : DropReason::kTooShort];
     return true;
@@ -302,7 +310,7 @@ bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way) {
   if (deliveries_.empty()) return true;
   const SoftArrival arrival{
       .packet = packet,
-      .at = clock_.Now(),
+      .at = now,
       .checksums_good = verdict.sound && options_.hardware.receive_checksums && ChecksumsGood(packet),
   };
   for (const Delivery& delivery : deliveries_) {

@@ -103,13 +103,14 @@ class SoftPort {
   SoftQueuePair* NextSender();
   std::optional<DropReason> PutOnWire(Burst& frames);
   void Transmit(Burst& frames);
+  size_t Unwatched(const Burst& frames) const;
   bool LoopBack(Burst& frames, Burst& ready);
   bool WaitsForLink();
   void TellChange();
   bool WireHolds() const;
 
   bool ReceiveSome();
-  bool Deliver(Packet& packet, SoftSteering::Way way);
+  bool Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now);
   bool ClaimAll(const SoftSteering::Verdict& verdict, const Packet& packet);
 
   const SoftwareVerbsOptions options_;

@@ -39,7 +39,16 @@ void SoftSteering::Remove(RuleId id) {
   table_ = *table_.Without(id);
 }
 
-void SoftSteering::Forget(const SoftQueuePair& pair) { pairs_.erase(pair.number()); }
+void SoftSteering::Forget(const SoftQueuePair& pair) {
+  pairs_.erase(pair.number());
+  if (last_pair_ == &pair) last_pair_ = nullptr;
+}
+
+// Of a rule of the table. Frames in a row mostly go the same way.
+SoftQueuePair& SoftSteering::PairOf(uint64_t number) {
+  if (last_pair_ == nullptr || last_pair_->number() != number) last_pair_ = pairs_.find(number)->second;
+  return *last_pair_;
+}
 
 bool SoftSteering::WatchesSent(const Packet& packet) const {
   return outbound_ > 0 || (multicast_loopback_ && IsMulticast(packet));
@@ -57,7 +66,7 @@ const SoftSteering::Verdict& SoftSteering::Find(Packet& packet, Way way) {
   if (!multicast_loopback_ || !IsMulticast(packet)) return verdict_;
   table_.Match(packet, RuleDirection::kIngress, [&](const TableRule& rule) {
     const bool has_its_copy = rule.rule.kind == RuleKind::kSniffer;
-    if (!has_its_copy && !pairs_[rule.owner]->blocks_own_multicast()) Apply(rule);
+    if (!has_its_copy && !PairOf(rule.owner).blocks_own_multicast()) Apply(rule);
   });
   return verdict_;
 }
@@ -75,7 +84,7 @@ void SoftSteering::Apply(const TableRule& rule) {
   const RuleActions& actions = rule.rule.actions;
   verdict_.dropped = verdict_.dropped || actions.drop;
   if (actions.drop || rule.rule.direction == RuleDirection::kEgress) return;
-  verdict_.targets.push_back({.pair = pairs_[rule.owner], .mark = actions.mark.value_or(0)});
+  verdict_.targets.push_back({.pair = &PairOf(rule.owner), .mark = actions.mark.value_or(0)});
 }
 
 }  // namespace sluice

@@ -56,11 +56,13 @@ class SoftSteering {
   void CountHits(const Packet& packet) const;
 
  private:
+  SoftQueuePair& PairOf(uint64_t number);
   void Apply(const TableRule& rule);
 
   const bool multicast_loopback_;
   RuleTable table_;
   std::unordered_map<uint64_t, SoftQueuePair*> pairs_;  // by number
+  SoftQueuePair* last_pair_ = nullptr;                  // the one that was looked up last
   size_t outbound_ = 0;                                 // rules that see what is sent
   uint32_t last_id_ = 0;
   Verdict verdict_;

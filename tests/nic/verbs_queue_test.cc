@@ -16,14 +16,16 @@ class Parts {
  public:
   explicit Parts(const SoftwareVerbsHardware& hardware = {})
       : soft_({.hardware = hardware}, MakeNullWire()),
-        device_(*VerbsDevice::Open({.device = "soft0", .context = soft_.context()})),
+        device_(*VerbsPort::Open({.device = "soft0", .context = soft_.context()})),
+        alarm_(device_->context()->async_fd),
         pool_(*PacketPool::Create({.packets = 1024, .huge_pages = HugePages::kOff})),
         region_(ibv_reg_mr(device_->domain(), pool_->region().data(), pool_->region().size(),
                            IBV_ACCESS_LOCAL_WRITE)) {
     REQUIRE(region_ != nullptr);
   }
 
-  VerbsDevice& device() { return *device_; }
+  VerbsPort& device() { return *device_; }
+  const VerbsAlarm& alarm() const { return alarm_; }
   PacketPool& pool() { return *pool_; }
   const ibv_mr& region() { return *region_; }
   void Deregister() { region_.reset(); }
@@ -37,7 +39,8 @@ class Parts {
 
  private:
   SoftContext soft_;
-  std::unique_ptr<VerbsDevice> device_;
+  std::unique_ptr<VerbsPort> device_;
+  const VerbsAlarm alarm_;
   std::unique_ptr<PacketPool> pool_;
   VerbsPtr<ibv_mr> region_;
 };
@@ -45,7 +48,7 @@ class Parts {
 TEST_CASE("what is under way when a send queue fails is counted once as lost, and comes home") {
   Parts parts;
   VerbsLink link(parts.device());
-  VerbsTxQueue tx(QueueId{0}, parts.device(), link, 0);
+  VerbsTxQueue tx(QueueId{0}, parts.device(), link, {.extended = GENERATE(false, true)}, parts.alarm());
   REQUIRE(tx.Open(parts.options(), parts.region()) == absl::OkStatus());
   parts.Deregister();  // so that the device may not read what it is given
   uint64_t taken = 0;
@@ -56,7 +59,7 @@ TEST_CASE("what is under way when a send queue fails is counted once as lost, an
   }
   tx.Close();
   CHECK(taken > 0);
-  CHECK(tx.TakeFailure());
+  CHECK(tx.failure().TakeReport());
   CHECK(tx.stats().drops[DropReason::kDeviceError] + tx.stats().drops[DropReason::kStopped] == taken);
   CHECK(tx.stats().drops[DropReason::kDeviceError] > 0);
   CHECK(parts.AllHome());
@@ -85,13 +88,13 @@ TEST_CASE("a receive queue whose queue pair fails is filled again, and loses not
   // A work queue, and a queue pair of its own.
   Parts parts(GENERATE(SoftwareVerbsHardware(), SoftwareVerbsHardware{.max_work_queues = 0}));
   {
-    VerbsRxQueue rx(QueueId{0}, parts.device());
+    VerbsRxQueue rx(QueueId{0}, parts.device(), VerbsArrivals(parts.device(), {}), parts.alarm());
     REQUIRE(rx.Open(parts.options(), parts.region()) == absl::OkStatus());
     for (int round = 0; round < 5; ++round) {
       Break(rx.receiver());
       Burst burst;
       for (int polls = 0; polls < 10; ++polls) CHECK(rx.Receive(burst) == 0);
-      CHECK(rx.TakeFailure());
+      CHECK(rx.failure().TakeReport());
       CHECK(Receives(rx.receiver()));
       CHECK(parts.pool().available() == parts.pool().options().packets - 64);
     }

@@ -26,8 +26,10 @@
 //   before it is asked: described() tells what came of some trials, and InstallRule asks, and refuses with the card's
 //   errno. A rule that spreads names ipv4 or ipv6, of the tunnel where it names one: a queue pair hashes one kind. A card
 //   with n priorities has (n - 8) / 2 + 1 for rules, for each rule takes two, and what comes in without rules six.
-// Offloads: checksums of TCP and UDP outside of tunnels, and packets in up to 8 pieces, are left to cards that can do
-//   it. All else is done in software by Send, with the same bytes; what lies in memory of another pool is copied.
+// Offloads: checksums of TCP and UDP, and cutting of TCP, outside of tunnels, and packets in up to 8 pieces, are left to
+//   cards that can do it. All else is done in software by Send, with the same bytes; what lies in memory of another pool
+//   is copied. Tags are put in by software, for verbs have no word for that. capabilities().segmentation, which means
+//   tunnels too, stays false.
 // Pool: its buffers hold the longest frame behind its headroom. The region is pinned; where RLIMIT_MEMLOCK is short,
 //   Start refuses with both figures.
 // Drops: what the card drops for want of posted buffers it counts itself, for all programs on the port: drops() has what
@@ -44,6 +46,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "sluice/base/clock.h"
 #include "sluice/base/export.h"
 #include "sluice/nic/nic.h"
 #include "sluice/packet/mac_address.h"
@@ -78,6 +81,22 @@ struct VerbsNicOptions {
   // Receive through completion queues of the extended kind, which tell marks, where the card has them. False: rules that
   // mark are refused, and a burst is received by one call into the driver, not by some calls for each frame.
   bool marks = true;
+
+  // What is asked of arrivals, of the card where it can, else of software; modes() tells which.
+  bool strip_vlan = false;  // the outermost tag goes to Packet::vlan_tci. A card's tag of all zeros is none
+  bool stamp =
+      false;  // time of arrival in Packet::timestamp(); in software that of Receive, one reading a burst
+  const Clock* clock = nullptr;  // of stamps; outlives the Nic. Null = Clock::Monotonic()
+
+  // Arrivals keep their frame check sequence (IEEE 802.3, 3.2.9), four bytes behind the frame; buffers hold them too.
+  // Open refuses where the card has not this.
+  bool keep_fcs = false;
+
+  // Let the card cut TCP (TSO). kOff when its segments are not to be trusted.
+  Want segmentation = Want::kPrefer;
+
+  // Send by ibv_wr_start(3) and the calls with it, which are cheaper on cards that have them.
+  Want extended_send = Want::kPrefer;
 };
 
 // A capability, and how it was found.
@@ -90,6 +109,10 @@ struct VerbsCapability {
 class SLUICE_EXPORT VerbsNic : public Nic {
  public:
   virtual const std::vector<VerbsCapability>& described() const = 0;
+
+  // Limits what a transmit queue sends, until Stop; 0 = as fast as it can (ibv_modify_qp_rate_limit(3)).
+  // kUnimplemented: the card has no pacing. kInvalidArgument: more than it can, or no such queue.
+  virtual absl::Status LimitRate(QueueId queue, uint32_t kilobits_a_second) = 0;
 };
 
 // kNotFound: no such device; names those that there are. kPermissionDenied: names the privilege.

@@ -34,7 +34,7 @@ std::string Failure(const char* call, int error) { return absl::StrCat(call, ": 
 
 // A queue pair that nothing is done with, for trials.
 struct Scratch {
-  explicit Scratch(const VerbsDevice& device)
+  explicit Scratch(const VerbsPort& device)
       : completions(ibv_create_cq(device.context(), 1, nullptr, nullptr, 0)) {
     if (completions == nullptr) return;
     ibv_qp_init_attr init{};
@@ -103,18 +103,20 @@ std::vector<Trial> Trials() {
 
 }  // namespace
 
-void VerbsDevice::Note(std::string name, std::string missing, std::string detail) {
+void VerbsPort::Note(std::string name, std::string missing, std::string detail) {
   const bool found = missing.empty();
   described_.push_back(
       {.name = std::move(name), .found = found, .detail = found ? std::move(detail) : std::move(missing)});
 }
 
-void VerbsDevice::Describe(const ibv_device_attr_ex& attr) {
+void VerbsPort::Describe(const ibv_device_attr_ex& attr) {
   DescribeSizes(attr.orig_attr);
   const bool sums = (attr.raw_packet_caps & IBV_RAW_PACKET_CAP_IP_CSUM) != 0;
   able_.send_l4_checksum = able_.receive_l3_checksum = able_.receive_l4_checksum = sums;
   Note("checksums", sums ? "" : "raw_packet_caps has no IP_CSUM", "of TCP and UDP, outside of tunnels");
   Note("fragments", able_.fragments ? "" : "max_sge is 1", absl::StrCat("up to ", max_pieces_, " pieces"));
+
+  DescribeFrames(attr);
 
   const VerbsPtr<ibv_comp_channel> channel(ibv_create_comp_channel(context_));
   able_.sleeps = channel != nullptr;
@@ -126,7 +128,7 @@ void VerbsDevice::Describe(const ibv_device_attr_ex& attr) {
   Note("rule counters", able_.rule_counters ? "" : Failure("ibv_create_counters", errno));
 }
 
-void VerbsDevice::DescribeSizes(const ibv_device_attr& attr) {
+void VerbsPort::DescribeSizes(const ibv_device_attr& attr) {
   able_.max_rx_queues = able_.max_tx_queues = QueuesOf(attr);
   able_.max_ring_size =
       std::bit_floor(std::min({AtLeastZero(attr.max_qp_wr), AtLeastZero(attr.max_cqe), kMostRing}));
@@ -136,7 +138,29 @@ void VerbsDevice::DescribeSizes(const ibv_device_attr& attr) {
   able_.fragments = max_pieces_ > 1;
 }
 
-void VerbsDevice::DescribeSpread(const ibv_device_attr_ex& attr) {
+// What the card does to frames, beside their checksums.
+void VerbsPort::DescribeFrames(const ibv_device_attr_ex& attr) {
+  constexpr uint32_t kRawPackets = 1u << IBV_QPT_RAW_PACKET;
+  const auto missing = [](bool found, const char* why) { return std::string(found ? "" : why); };
+  const bool cuts = (attr.tso_caps.supported_qpts & kRawPackets) != 0;
+  if (cuts && able_.send_l4_checksum)
+    max_segmented_ = attr.tso_caps.max_tso;  // segments have sums of their own
+  Note("segmentation",
+       missing(max_segmented_ > 0, cuts ? "there are no checksums" : "tso_caps has no raw packets"),
+       absl::StrCat("of TCP, outside of tunnels, up to ", max_segmented_, " bytes"));
+  strips_ = (attr.raw_packet_caps & IBV_RAW_PACKET_CAP_CVLAN_STRIPPING) != 0;
+  Note("VLAN stripping", missing(strips_, "raw_packet_caps has no CVLAN_STRIPPING"));
+  keeps_fcs_ = (attr.raw_packet_caps & IBV_RAW_PACKET_CAP_SCATTER_FCS) != 0;
+  Note("frame check sequences", missing(keeps_fcs_, "raw_packet_caps has no SCATTER_FCS"));
+  const ibv_packet_pacing_caps& pacing = attr.packet_pacing_caps;
+  if ((pacing.supported_qpts & kRawPackets) != 0) max_rate_ = pacing.qp_rate_limit_max;
+  Note("pacing", missing(max_rate_ > 0, "packet_pacing_caps has no raw packets"),
+       absl::StrCat("up to ", max_rate_, " kbit/s"));
+  stamp_mask_ = attr.completion_timestamp_mask;
+  stamps_a_millisecond_ = attr.hca_core_clock;
+}
+
+void VerbsPort::DescribeSpread(const ibv_device_attr_ex& attr) {
   constexpr uint32_t kRawPackets = 1u << IBV_QPT_RAW_PACKET;
   const ibv_rss_caps& caps = attr.rss_caps;
   const uint32_t entries =
@@ -159,7 +183,7 @@ void VerbsDevice::DescribeSpread(const ibv_device_attr_ex& attr) {
   Note("RSS", "", absl::StrCat("tables of up to ", entries, " entries"));
 }
 
-int VerbsDevice::TrySpread(ibv_cq& completions) const {
+int VerbsPort::TrySpread(ibv_cq& completions) const {
   ibv_wq_init_attr init{};
   init.wq_type = IBV_WQT_RQ;
   init.max_wr = init.max_sge = 1;
@@ -173,27 +197,47 @@ int VerbsDevice::TrySpread(ibv_cq& completions) const {
   return pair != nullptr ? 0 : errno;
 }
 
-void VerbsDevice::TryCompletions() {
+void VerbsPort::TryCompletions() {
   const auto tell = [this](uint64_t field, const char* name) {
     ibv_cq_ex* const queue = MakeExtendedQueue(context_, 1, nullptr, kLength | field);
     Note(name, queue != nullptr ? "" : Failure("ibv_create_cq_ex", errno));
     if (queue != nullptr && ibv_destroy_cq(ibv_cq_ex_to_cq(queue)) == 0) told_ |= kLength | field;
   };
   tell(IBV_WC_EX_WITH_FLOW_TAG, "marks");
+  tell(IBV_WC_EX_WITH_CVLAN, "stripped tags");
+  tell(IBV_WC_EX_WITH_COMPLETION_TIMESTAMP, "timestamps");
+  if (stamp_mask_ == 0 || stamps_a_millisecond_ == 0) told_ &= ~uint64_t{IBV_WC_EX_WITH_COMPLETION_TIMESTAMP};
+  if (!strips_) told_ &= ~uint64_t{IBV_WC_EX_WITH_CVLAN};
+  able_.vlan_strip = (told_ & IBV_WC_EX_WITH_CVLAN) != 0;
+  able_.timestamps = (told_ & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) != 0;
+}
+
+void VerbsPort::TryExtendedSend(ibv_cq& completions) {
+  ibv_qp_init_attr_ex init{};
+  init.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+  init.send_ops_flags = IBV_QP_EX_WITH_SEND;
+  init.qp_type = IBV_QPT_RAW_PACKET;
+  init.pd = domain_.get();
+  init.send_cq = init.recv_cq = &completions;
+  init.cap.max_send_wr = init.cap.max_send_sge = 1;
+  const VerbsPtr<ibv_qp> pair(ibv_create_qp_ex(context_, &init));
+  extended_send_ = pair != nullptr;
+  Note("extended send calls", extended_send_ ? "" : Failure("ibv_create_qp_ex", errno));
 }
 
 // Whether there are raw packet queue pairs, nobody says: one is made.
-absl::Status VerbsDevice::TryQueuePair() {
+absl::Status VerbsPort::TryQueuePair() {
   const Scratch scratch(*this);
   if (scratch.completions == nullptr)
     return Failed(errno, "open", "", "no completion queue", "close other RDMA programs");
   if (scratch.pair == nullptr) return NoRawPackets(errno);
+  TryExtendedSend(*scratch.completions);
   TryRules(*scratch.pair);
   TryBlocking(*scratch.completions);
   return absl::OkStatus();
 }
 
-void VerbsDevice::TryBlocking(ibv_cq& completions) {
+void VerbsPort::TryBlocking(ibv_cq& completions) {
   blocks_own_multicast_ = true;
   ibv_qp_init_attr_ex init{};
   init.send_cq = init.recv_cq = &completions;
@@ -203,7 +247,7 @@ void VerbsDevice::TryBlocking(ibv_cq& completions) {
        blocks_own_multicast_ ? "" : Failure("IBV_QP_CREATE_BLOCK_SELF_MCAST_LB", errno));
 }
 
-absl::Status VerbsDevice::NoRawPackets(int error) const {
+absl::Status VerbsPort::NoRawPackets(int error) const {
   if (error == EPERM) {
     return Failed(error, "open", "raw packets", "no privilege for raw packet queue pairs",
                   "run with CAP_NET_RAW, or as root");
@@ -218,7 +262,7 @@ absl::Status VerbsDevice::NoRawPackets(int error) const {
 }
 
 // Verbs have room for 65536 priorities; cards have as few as 16.
-void VerbsDevice::TryRules(ibv_qp& pair) {
+void VerbsPort::TryRules(ibv_qp& pair) {
   for (const Trial& trial : Trials()) {
     const int error = Try(pair, port_, trial.rule);
     Note(trial.name, error == 0 ? "" : Failure("ibv_create_flow", error));

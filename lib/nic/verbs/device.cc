@@ -93,17 +93,17 @@ class DeviceList {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<VerbsDevice>> VerbsDevice::Open(const VerbsNicOptions& options) {
+absl::StatusOr<std::unique_ptr<VerbsPort>> VerbsPort::Open(const VerbsNicOptions& options) {
   std::string_view text = options.device;
   if (text.starts_with("rdma:")) text.remove_prefix(5);
-  std::unique_ptr<VerbsDevice> device(new VerbsDevice(absl::StrCat("verbs ", std::string(text))));
+  std::unique_ptr<VerbsPort> device(new VerbsPort(absl::StrCat("verbs ", std::string(text))));
   if (absl::Status found = device->Find(options); !found.ok()) return found;
   if (absl::Status asked = device->Ask(options); !asked.ok()) return asked;
   return device;
 }
 
-absl::Status VerbsDevice::Failed(int error, const char* stage, const char* capability, std::string what,
-                                 std::string remedy) const {
+absl::Status VerbsPort::Failed(int error, const char* stage, const char* capability, std::string what,
+                               std::string remedy) const {
   return ErrorStatus({.device = name_,
                       .stage = stage,
                       .capability = capability,
@@ -112,7 +112,7 @@ absl::Status VerbsDevice::Failed(int error, const char* stage, const char* capab
                       .remedy = std::move(remedy)});
 }
 
-absl::Status VerbsDevice::Find(const VerbsNicOptions& options) {
+absl::Status VerbsPort::Find(const VerbsNicOptions& options) {
   absl::StatusOr<Named> named = ReadName(name_, options.device);
   if (!named.ok()) return named.status();
   context_ = options.context;
@@ -149,7 +149,7 @@ absl::Status VerbsDevice::Find(const VerbsNicOptions& options) {
   return absl::OkStatus();
 }
 
-absl::Status VerbsDevice::CheckPort() const {
+absl::Status VerbsPort::CheckPort() const {
   ibv_port_attr port{};
   if (const int error = ibv_query_port(context_, port_, &port); error != 0) {
     return Failed(error, "open", "", absl::StrCat("no port ", port_), "see `ibv_devinfo` for its ports");
@@ -163,7 +163,25 @@ absl::Status VerbsDevice::CheckPort() const {
                       .remedy = "set its link type to Ethernet (mlxconfig LINK_TYPE_P1=2), or use another"});
 }
 
-absl::Status VerbsDevice::Ask(const VerbsNicOptions& options) {
+absl::Status VerbsPort::CheckWanted(const VerbsNicOptions& options) const {
+  const auto lacks = [this](const char* capability, const char* remedy) {
+    return ErrorStatus(absl::StatusCode::kUnimplemented, {.device = name_,
+                                                          .stage = "open",
+                                                          .capability = capability,
+                                                          .what = "the device has none",
+                                                          .remedy = remedy});
+  };
+  if (options.keep_fcs && !keeps_fcs_) return lacks("frame check sequences", "set keep_fcs=false");
+  if (options.segmentation == Want::kRequire && max_segmented_ == 0) {
+    return lacks("segmentation", "set segmentation=kPrefer: it is then done in software");
+  }
+  if (options.extended_send == Want::kRequire && !extended_send_) {
+    return lacks("extended send calls", "set extended_send=kPrefer");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VerbsPort::Ask(const VerbsNicOptions& options) {
   if (absl::Status port = CheckPort(); !port.ok()) return port;
   ibv_device_attr_ex attr{};
   if (const int error = ibv_query_device_ex(context_, nullptr, &attr); error != 0) {
@@ -174,13 +192,13 @@ absl::Status VerbsDevice::Ask(const VerbsNicOptions& options) {
   if (domain_ == nullptr)
     return Failed(errno, "open", "", "no protection domain", "close other RDMA programs");
   Describe(attr);
-  if (options.marks) TryCompletions();
+  TryCompletions();
   if (absl::Status tried = TryQueuePair(); !tried.ok()) return tried;
   DescribeSpread(attr);
-  return absl::OkStatus();
+  return CheckWanted(options);
 }
 
-LinkState VerbsDevice::Link() const {
+LinkState VerbsPort::Link() const {
   ibv_port_attr port{};
   const bool up = ibv_query_port(context_, port_, &port) == 0 && port.state == IBV_PORT_ACTIVE;
   return up ? LinkState::kUp : LinkState::kDown;

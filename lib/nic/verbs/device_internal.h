@@ -16,9 +16,9 @@
 
 namespace sluice {
 
-class VerbsDevice {
+class VerbsPort {
  public:
-  static absl::StatusOr<std::unique_ptr<VerbsDevice>> Open(const VerbsNicOptions& options);
+  static absl::StatusOr<std::unique_ptr<VerbsPort>> Open(const VerbsNicOptions& options);
 
   const std::string& name() const { return name_; }  // "verbs mlx5_0/1"
   ibv_context* context() const { return context_; }
@@ -33,7 +33,14 @@ class VerbsDevice {
   // Whether receive queues are work queues, over which frames can be spread.
   bool spreads() const { return able_.rss_table_size > 0; }
   bool blocks_own_multicast() const { return blocks_own_multicast_; }
-  uint32_t priorities() const { return priorities_; }  // that rules can have: 0 to one less
+  uint32_t priorities() const { return priorities_; }        // that rules can have: 0 to one less
+  uint32_t max_segmented() const { return max_segmented_; }  // payload bytes of what is cut; 0 = cuts nothing
+  bool extended_send() const { return extended_send_; }
+  bool keeps_fcs() const { return keeps_fcs_; }
+  uint32_t max_rate() const { return max_rate_; }  // kbit/s; 0 = no pacing
+  // Of the stamps of completions: the bits that count, and how many they are in a millisecond.
+  uint64_t stamp_mask() const { return stamp_mask_; }
+  uint64_t stamps_a_millisecond() const { return stamps_a_millisecond_; }
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -43,16 +50,19 @@ class VerbsDevice {
                       std::string remedy) const;
 
  private:
-  explicit VerbsDevice(std::string name) : name_(std::move(name)) {}
+  explicit VerbsPort(std::string name) : name_(std::move(name)) {}
 
   absl::Status Find(const VerbsNicOptions& options);
   absl::Status Ask(const VerbsNicOptions& options);
   absl::Status CheckPort() const;
+  absl::Status CheckWanted(const VerbsNicOptions& options) const;
   void Describe(const ibv_device_attr_ex& attr);
   void DescribeSizes(const ibv_device_attr& attr);
+  void DescribeFrames(const ibv_device_attr_ex& attr);
   void DescribeSpread(const ibv_device_attr_ex& attr);
   int TrySpread(ibv_cq& completions) const;
   void TryCompletions();
+  void TryExtendedSend(ibv_cq& completions);
   absl::Status TryQueuePair();
   void TryRules(ibv_qp& pair);
   void TryBlocking(ibv_cq& completions);
@@ -72,6 +82,13 @@ class VerbsDevice {
   uint32_t priorities_ = 1;
   uint64_t told_ = 0;
   bool blocks_own_multicast_ = false;
+  uint32_t max_segmented_ = 0;
+  bool extended_send_ = false;
+  bool strips_ = false;
+  bool keeps_fcs_ = false;
+  uint32_t max_rate_ = 0;
+  uint64_t stamp_mask_ = 0;
+  uint64_t stamps_a_millisecond_ = 0;
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

@@ -16,7 +16,7 @@ ibv_cq_ex* MakeExtendedQueue(ibv_context* context, uint32_t entries, ibv_comp_ch
   return ibv_create_cq_ex(context, &init);
 }
 
-absl::StatusOr<VerbsCompletions> MakeCompletions(const VerbsDevice& device, uint32_t entries,
+absl::StatusOr<VerbsCompletions> MakeCompletions(const VerbsPort& device, uint32_t entries,
                                                  ibv_comp_channel* channel, uint64_t fields) {
   VerbsCompletions made;
   if (fields != 0) {
@@ -30,18 +30,30 @@ absl::StatusOr<VerbsCompletions> MakeCompletions(const VerbsDevice& device, uint
                        "use shorter rings, or fewer queues");
 }
 
-absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSendOptions& options) {
+absl::StatusOr<VerbsSender> MakeSender(const VerbsPort& device, const VerbsSendOptions& options) {
   absl::StatusOr<VerbsCompletions> completions = MakeCompletions(device, options.ring, nullptr, 0);
   if (!completions.ok()) return completions.status();
   VerbsSender made;
   made.completions = std::move(completions->queue);
-  ibv_qp_init_attr init{};
+  ibv_qp_init_attr_ex init{};
+  init.comp_mask = IBV_QP_INIT_ATTR_PD;
+  init.pd = device.domain();
   init.send_cq = init.recv_cq = made.completions.get();
   init.qp_type = IBV_QPT_RAW_PACKET;
   init.cap.max_send_wr = options.ring;
   init.cap.max_send_sge = options.pieces;
   init.cap.max_inline_data = options.max_inline;
-  made.pair.reset(ibv_create_qp(device.domain(), &init));
+  if (options.max_headers > 0) {
+    init.comp_mask |= IBV_QP_INIT_ATTR_MAX_TSO_HEADER;
+    init.max_tso_header = options.max_headers;
+  }
+  if (options.extended) {
+    init.comp_mask |= IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+    init.send_ops_flags = IBV_QP_EX_WITH_SEND;
+    if (options.max_headers > 0) init.send_ops_flags |= IBV_QP_EX_WITH_TSO;
+  }
+  made.pair.reset(ibv_create_qp_ex(device.context(), &init));
+  if (made.pair != nullptr && options.extended) made.extended = ibv_qp_to_qp_ex(made.pair.get());
   if (made.pair != nullptr) return made;
   return device.Failed(errno, "start", "",
                        absl::StrCat("no queue pair of ", options.ring, " requests of ", options.pieces,
@@ -49,18 +61,16 @@ absl::StatusOr<VerbsSender> MakeSender(const VerbsDevice& device, const VerbsSen
                        "use shorter rings, fewer queues, or a smaller max_inline");
 }
 
-VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsDevice& device, ibv_qp_init_attr_ex asked) {
+VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsPort& device, ibv_qp_init_attr_ex asked) {
   asked.comp_mask |= IBV_QP_INIT_ATTR_PD;
   asked.qp_type = IBV_QPT_RAW_PACKET;
   asked.pd = device.domain();
-  if (device.blocks_own_multicast()) {
-    asked.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
-    asked.create_flags |= IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
-  }
+  if (device.blocks_own_multicast()) asked.create_flags |= IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
+  if (asked.create_flags != 0) asked.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
   return VerbsPtr<ibv_qp>(ibv_create_qp_ex(device.context(), &asked));
 }
 
-int MakeReady(const VerbsDevice& device, ibv_qp& pair, bool sends) {
+int MakeReady(const VerbsPort& device, ibv_qp& pair, bool sends) {
   const auto to = [&pair](ibv_qp_state state, int mask, uint8_t port) {
     ibv_qp_attr attr{};
     attr.qp_state = state;

@@ -13,7 +13,7 @@ constexpr char kLess[] = "use shorter rings, or fewer queues";
 
 }  // namespace
 
-absl::StatusOr<VerbsReceiver> VerbsReceiver::Make(const VerbsDevice& device,
+absl::StatusOr<VerbsReceiver> VerbsReceiver::Make(const VerbsPort& device,
                                                   const VerbsReceiveOptions& options) {
   absl::StatusOr<VerbsCompletions> completions =
       MakeCompletions(device, options.ring, options.channel, options.fields);
@@ -25,13 +25,16 @@ absl::StatusOr<VerbsReceiver> VerbsReceiver::Make(const VerbsDevice& device,
   return made;
 }
 
-absl::Status VerbsReceiver::MakeWork(const VerbsDevice& device, const VerbsReceiveOptions& options) {
+absl::Status VerbsReceiver::MakeWork(const VerbsPort& device, const VerbsReceiveOptions& options) {
   ibv_wq_init_attr init{};
   init.wq_type = IBV_WQT_RQ;
   init.max_wr = options.ring;
   init.max_sge = 1;
   init.pd = device.domain();
   init.cq = completions();
+  init.comp_mask = IBV_WQ_INIT_ATTR_FLAGS;
+  if (options.strip_vlan) init.create_flags |= IBV_WQ_FLAGS_CVLAN_STRIPPING;
+  if (options.keep_fcs) init.create_flags |= IBV_WQ_FLAGS_SCATTER_FCS;
   work_.reset(ibv_create_wq(device.context(), &init));
   if (work_ == nullptr) {
     return device.Failed(errno, "start", "", absl::StrCat("no work queue of ", options.ring, " requests"),
@@ -43,8 +46,10 @@ absl::Status VerbsReceiver::MakeWork(const VerbsDevice& device, const VerbsRecei
   return device.Failed(errno, "start", "", "no queue pair in front of a work queue", kLess);
 }
 
-absl::Status VerbsReceiver::MakePair(const VerbsDevice& device, const VerbsReceiveOptions& options) {
+absl::Status VerbsReceiver::MakePair(const VerbsPort& device, const VerbsReceiveOptions& options) {
   ibv_qp_init_attr_ex init{};
+  if (options.strip_vlan) init.create_flags |= IBV_QP_CREATE_CVLAN_STRIPPING;
+  if (options.keep_fcs) init.create_flags |= IBV_QP_CREATE_SCATTER_FCS;
   init.send_cq = init.recv_cq = completions();
   init.cap.max_recv_wr = options.ring;
   init.cap.max_recv_sge = 1;
@@ -61,7 +66,7 @@ void VerbsReceiver::Destroy() {
 }
 
 // What spreads has no states of its own.
-int VerbsReceiver::MakeReady(const VerbsDevice& device) const {
+int VerbsReceiver::MakeReady(const VerbsPort& device) const {
   if (work_ == nullptr) return sluice::MakeReady(device, *pair_, false);
   const auto to = [this](ibv_wq_state state) {
     ibv_wq_attr attr{};

@@ -16,12 +16,14 @@ struct VerbsReceiveOptions {
   uint32_t ring = 0;  // work requests
   ibv_comp_channel* channel = nullptr;
   uint64_t fields = 0;  // that completions tell: as of MakeCompletions
+  bool strip_vlan = false;
+  bool keep_fcs = false;
 };
 
 class VerbsReceiver {
  public:
   // Made, and not yet ready. As MakeCompletions.
-  static absl::StatusOr<VerbsReceiver> Make(const VerbsDevice& device, const VerbsReceiveOptions& options);
+  static absl::StatusOr<VerbsReceiver> Make(const VerbsPort& device, const VerbsReceiveOptions& options);
 
   // The card lets go of all that was posted. No rule leads here, and nothing is spread to it.
   void Destroy();
@@ -33,7 +35,7 @@ class VerbsReceiver {
   ibv_cq_ex* extended() const { return completions_.extended; }
 
   // To the state in which it receives. On the way it forgets what was posted. Returns an errno.
-  int MakeReady(const VerbsDevice& device) const;
+  int MakeReady(const VerbsPort& device) const;
 
   // As ibv_post_recv(3).
   int Post(ibv_recv_wr* requests, ibv_recv_wr** bad) const {
@@ -42,8 +44,8 @@ class VerbsReceiver {
   }
 
  private:
-  absl::Status MakeWork(const VerbsDevice& device, const VerbsReceiveOptions& options);
-  absl::Status MakePair(const VerbsDevice& device, const VerbsReceiveOptions& options);
+  absl::Status MakeWork(const VerbsPort& device, const VerbsReceiveOptions& options);
+  absl::Status MakePair(const VerbsPort& device, const VerbsReceiveOptions& options);
 
   VerbsCompletions completions_;
   VerbsPtr<ibv_wq> work_;

@@ -25,7 +25,7 @@ absl::Status VerbsNicImpl::Lacks(const char* stage, std::string capability, std:
 
 absl::Status VerbsNicImpl::CheckActions(const Rule& rule, const char* stage) const {
   const RuleActions& actions = rule.actions;
-  if (actions.mark && (device_->told() & IBV_WC_EX_WITH_FLOW_TAG) == 0) {
+  if (actions.mark && !arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG)) {
     return Lacks(stage, "marks", "completions carry no mark",
                  "set VerbsNicOptions::marks, or mark it in software behind the queue");
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "nic/offload/vlan_internal.h"
 #include "nic/verbs/rx_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/packet/packet_pool.h"
@@ -13,7 +14,7 @@
 namespace sluice {
 namespace {
 
-VerbsPtr<ibv_comp_channel> MakeChannel(const VerbsDevice& device) {
+VerbsPtr<ibv_comp_channel> MakeChannel(const VerbsPort& device) {
   if (!device.able().sleeps) return nullptr;
   VerbsPtr<ibv_comp_channel> channel(ibv_create_comp_channel(device.context()));
   if (channel != nullptr) fcntl(channel->fd, F_SETFL, fcntl(channel->fd, F_GETFL) | O_NONBLOCK);
@@ -22,8 +23,28 @@ VerbsPtr<ibv_comp_channel> MakeChannel(const VerbsDevice& device) {
 
 }  // namespace
 
-VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsDevice& device)
-    : id_(id), device_(device), channel_(MakeChannel(device)) {
+VerbsArrivals::VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& options)
+    : strip_vlan(options.strip_vlan),
+      stamp(options.stamp),
+      keep_fcs(options.keep_fcs),
+      clock(options.clock == nullptr ? Clock::Monotonic() : *options.clock) {
+  if (options.marks) fields |= IBV_WC_EX_WITH_FLOW_TAG;
+  if (strip_vlan) fields |= IBV_WC_EX_WITH_CVLAN;
+  if (stamp) fields |= IBV_WC_EX_WITH_COMPLETION_TIMESTAMP;
+  fields &= device.told();
+  if (fields != 0) fields |= IBV_WC_EX_WITH_BYTE_LEN;
+}
+
+VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArrivals& arrivals,
+                           const VerbsAlarm& alarm)
+    : id_(id),
+      device_(device),
+      arrivals_(arrivals),
+      by_software_((arrivals.strip_vlan && !arrivals.card_strips()) ||
+                   (arrivals.stamp && !arrivals.card_stamps())),
+      stamps_(device, arrivals.clock),
+      channel_(MakeChannel(device)),
+      failure_(alarm) {
   for (uint32_t i = 0; i < kRefill; ++i) {
     requests_[i].sg_list = &places_[i];
     requests_[i].num_sge = 1;
@@ -31,8 +52,11 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsDevice& device)
 }
 
 absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
-  absl::StatusOr<VerbsReceiver> made = VerbsReceiver::Make(
-      device_, {.ring = options.rx_ring, .channel = channel_.get(), .fields = device_.told()});
+  absl::StatusOr<VerbsReceiver> made = VerbsReceiver::Make(device_, {.ring = options.rx_ring,
+                                                                     .channel = channel_.get(),
+                                                                     .fields = arrivals_.fields,
+                                                                     .strip_vlan = arrivals_.card_strips(),
+                                                                     .keep_fcs = arrivals_.keep_fcs});
   if (!made.ok()) return made.status();
   receiver_ = *std::move(made);
   posted_.emplace(options.rx_ring);
@@ -44,7 +68,8 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   for (ibv_sge& place : places_) {
     place = {.addr = 0, .length = options.pool->options().buffer_size - headroom_, .lkey = region.lkey};
   }
-  broken_ = armed_ = false;
+  broken_ = armed_ = dead_ = false;
+  (void)failure_.TakeSuspicion();
   if (const int error = receiver_.MakeReady(device_); error != 0) {
     Close();
     return device_.Failed(error, "start", "", "the queue does not get ready to receive",
@@ -97,9 +122,10 @@ size_t VerbsRxQueue::Receive(Burst& burst) {
 size_t VerbsRxQueue::Poll(Burst& burst) {
   const size_t before = burst.size();
   if (burst.room() > 0) receiver_.extended() != nullptr ? PollExtended(burst) : PollPlain(burst);
-  if (broken_) [[unlikely]]
+  if (by_software_) FinishInSoftware(burst, before);
+  if (broken_ || failure_.TakeSuspicion()) [[unlikely]]
     Mend();
-  if (posted_->room() >= refill_batch_) Refill();
+  if (posted_->room() >= refill_batch_ && !dead_) Refill();
   return burst.size() - before;
 }
 
@@ -121,14 +147,18 @@ void VerbsRxQueue::PollExtended(Burst& burst) {
   if (ibv_start_poll(queue, &attr) != 0) return;
   do {
     Done done{.number = queue->wr_id, .status = queue->status};
-    if (done.status == IBV_WC_SUCCESS) {
-      done.bytes = ibv_wc_read_byte_len(queue);
-      done.flags = ibv_wc_read_wc_flags(queue);
-      done.mark = ibv_wc_read_flow_tag(queue);
-    }
+    if (done.status == IBV_WC_SUCCESS) Ask(queue, done);
     if (Packet* const packet = Describe(done)) burst.PushRaw(packet);
   } while (burst.room() > 0 && ibv_next_poll(queue) == 0);
   ibv_end_poll(queue);
+}
+
+void VerbsRxQueue::Ask(ibv_cq_ex* queue, Done& done) const {
+  done.bytes = ibv_wc_read_byte_len(queue);
+  done.flags = ibv_wc_read_wc_flags(queue);
+  if (arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG)) done.mark = ibv_wc_read_flow_tag(queue);
+  if (arrivals_.card_strips()) done.vlan_tci = ibv_wc_read_cvlan(queue);
+  if (arrivals_.card_stamps()) done.stamp = ibv_wc_read_completion_ts(queue);
 }
 
 // Null when it is no frame. A number that is not the oldest's is a leftover of before a reset.
@@ -143,11 +173,30 @@ Packet* VerbsRxQueue::Describe(const Done& done) {
   }
   packet->Restart(headroom_, done.bytes);
   packet->Arrive(port_, id_);
-  if ((done.flags & IBV_WC_IP_CSUM_OK) != 0) {
-    packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
-  }
-  if (done.mark != 0) packet->set_mark(done.mark);
+  Finish(*packet, done);
   return packet;
+}
+
+// A tag that was taken off shows by its value alone.
+void VerbsRxQueue::Finish(Packet& packet, const Done& done) {
+  if ((done.flags & IBV_WC_IP_CSUM_OK) != 0) {
+    packet.l3_checksum = packet.l4_checksum = ChecksumVerdict::kGood;
+  }
+  if (done.mark != 0) packet.set_mark(done.mark);
+  if (done.vlan_tci != 0) {
+    packet.vlan_tci = done.vlan_tci;
+    packet.vlan_stripped = true;
+  }
+  if (arrivals_.card_stamps()) packet.set_timestamp(stamps_.TimeOf(done.stamp));
+}
+
+void VerbsRxQueue::FinishInSoftware(Burst& burst, size_t from) const {
+  if (from == burst.size()) return;
+  const Nanoseconds now = arrivals_.stamp ? arrivals_.clock.Now() : 0;
+  for (size_t i = from; i < burst.size(); ++i) {
+    if (arrivals_.strip_vlan && !arrivals_.card_strips()) StripVlan(burst[i]);
+    if (arrivals_.stamp && !arrivals_.card_stamps()) burst[i].set_timestamp(now);
+  }
 }
 
 // A request that failed stops its queue pair, and those behind it come back empty: no frame was in them.
@@ -159,9 +208,9 @@ void VerbsRxQueue::CountFailure(ibv_wc_status status) {
 
 void VerbsRxQueue::Mend() {
   broken_ = false;
-  failed_.store(true, std::memory_order_relaxed);
-  (void)receiver_.MakeReady(device_);
-  GiveBack();
+  dead_ = dead_ || receiver_.MakeReady(device_) != 0;
+  if (!dead_) GiveBack();
+  failure_.Report();
 }
 
 void VerbsRxQueue::GiveBack() {
@@ -225,6 +274,22 @@ void VerbsRxQueue::TakeEvent() {
   unsigned events = 0;
   while (ibv_get_cq_event(channel_.get(), &queue, &context) == 0) ++events;
   if (events != 0) ibv_ack_cq_events(receiver_.completions(), events);
+}
+
+bool VerbsRxQueue::Has(const ibv_async_event& event) const {
+  if (!receiver_.exists()) return false;
+  switch (event.event_type) {
+    case IBV_EVENT_CQ_ERR:
+      return event.element.cq == receiver_.completions();
+    case IBV_EVENT_WQ_FATAL:
+      return event.element.wq == receiver_.work();
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+      return event.element.qp == &receiver_.pair();
+    default:
+      return false;
+  }
 }
 
 QueueStats VerbsRxQueue::stats() const {

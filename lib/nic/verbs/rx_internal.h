@@ -7,20 +7,36 @@
 //   pool ──Refill──▶ receive queue ──▶ card ──▶ completion queue ──Receive──▶ Burst
 
 #include <array>
-#include <atomic>
 #include <optional>
 
+#include "nic/verbs/failure_internal.h"
 #include "nic/verbs/posted_internal.h"
 #include "nic/verbs/receiver_internal.h"
+#include "nic/verbs/stamps_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/queue.h"
 
 namespace sluice {
 
+// What is asked of arrivals, and what of it the card does.
+struct VerbsArrivals {
+  VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& options);
+
+  bool Tells(uint64_t field) const { return (fields & field) != 0; }
+  bool card_strips() const { return Tells(IBV_WC_EX_WITH_CVLAN); }
+  bool card_stamps() const { return Tells(IBV_WC_EX_WITH_COMPLETION_TIMESTAMP); }
+
+  bool strip_vlan = false;
+  bool stamp = false;
+  bool keep_fcs = false;
+  uint64_t fields = 0;  // that completions are to tell: IBV_WC_EX_WITH_... in a set
+  const Clock& clock;
+};
+
 // Lives as long as its Nic, for its statistics go on; a queue pair comes with Start and goes with Stop.
 class VerbsRxQueue final : public RxQueue {
  public:
-  VerbsRxQueue(QueueId id, const VerbsDevice& device);
+  VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArrivals& arrivals, const VerbsAlarm& alarm);
 
   // Ready to receive, with buffers for the whole ring; `region` is that of the pool. Nothing comes without a rule.
   absl::Status Open(const QueueOptions& options, const ibv_mr& region);
@@ -28,8 +44,9 @@ class VerbsRxQueue final : public RxQueue {
   void Close();
 
   const VerbsReceiver& receiver() const { return receiver_; }
-  // Whether the queue pair failed since the last call. Control thread.
-  bool TakeFailure() { return failed_.exchange(false, std::memory_order_relaxed); }
+  VerbsFailure& failure() { return failure_; }
+  // Whether an event of the card is about this queue. Control thread.
+  bool Has(const ibv_async_event& event) const;
 
   size_t Receive(Burst& burst) override;
   bool Arm() override;
@@ -47,12 +64,17 @@ class VerbsRxQueue final : public RxQueue {
     uint32_t bytes = 0;  // this and the rest only of a success
     unsigned flags = 0;
     uint32_t mark = 0;
+    uint16_t vlan_tci = 0;
+    uint64_t stamp = 0;
   };
 
   size_t Poll(Burst& burst);
   void PollPlain(Burst& burst);
   void PollExtended(Burst& burst);
   Packet* Describe(const Done& done);
+  void Ask(ibv_cq_ex* queue, Done& done) const;
+  void Finish(Packet& packet, const Done& done);
+  void FinishInSoftware(Burst& burst, size_t from) const;
   void CountFailure(ibv_wc_status status);
   void Mend();
   void GiveBack();
@@ -61,7 +83,10 @@ class VerbsRxQueue final : public RxQueue {
   void TakeEvent();
 
   const QueueId id_;
-  const VerbsDevice& device_;
+  const VerbsPort& device_;
+  const VerbsArrivals arrivals_;
+  const bool by_software_;  // something is left to do that the card does not
+  VerbsStamps stamps_;
   const VerbsPtr<ibv_comp_channel> channel_;
   VerbsReceiver receiver_;
   std::optional<PostedPackets> posted_;
@@ -72,8 +97,9 @@ class VerbsRxQueue final : public RxQueue {
   uint32_t refill_batch_ = 0;
   bool armed_ = false;
   bool broken_ = false;
-  Burst early_;  // received by Arm
-  std::atomic<bool> failed_{false};
+  Burst early_;        // received by Arm
+  bool dead_ = false;  // cannot be mended: the card keeps its buffers until Close
+  VerbsFailure failure_;
 
   std::array<ibv_recv_wr, kRefill> requests_{};
   std::array<ibv_sge, kRefill> places_{};

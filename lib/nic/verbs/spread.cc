@@ -42,14 +42,14 @@ RssType Pick(const RssTypes& types, RssType with_ports, RssType addresses) {
 
 }  // namespace
 
-VerbsPtr<ibv_rwq_ind_table> MakeSpreadTable(const VerbsDevice& device, std::vector<ibv_wq*> queues) {
+VerbsPtr<ibv_rwq_ind_table> MakeSpreadTable(const VerbsPort& device, std::vector<ibv_wq*> queues) {
   ibv_rwq_ind_table_init_attr init{};
   init.log_ind_tbl_size = static_cast<uint32_t>(std::bit_width(queues.size()) - 1);
   init.ind_tbl = queues.data();
   return VerbsPtr<ibv_rwq_ind_table>(ibv_create_rwq_ind_table(device.context(), &init));
 }
 
-VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsDevice& device, ibv_rwq_ind_table& table, VerbsHashKind kind,
+VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsPort& device, ibv_rwq_ind_table& table, VerbsHashKind kind,
                                    absl::Span<const uint8_t> key) {
   std::array<uint8_t, kRssKeySize> bytes = kMicrosoftRssKey;
   if (!key.empty()) std::copy_n(key.begin(), bytes.size(), bytes.begin());
@@ -64,7 +64,7 @@ VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsDevice& device, ibv_rwq_ind_table&
   return MakeReceivingPair(device, init);
 }
 
-absl::StatusOr<VerbsSpread> VerbsSpread::Make(const VerbsDevice& device, const RssConfig& config,
+absl::StatusOr<VerbsSpread> VerbsSpread::Make(const VerbsPort& device, const RssConfig& config,
                                               absl::Span<ibv_wq* const> queues) {
   VerbsSpread made(device, config);
   std::vector<ibv_wq*> table;

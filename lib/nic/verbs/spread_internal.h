@@ -32,14 +32,14 @@ struct VerbsHashKind {
 };
 
 // Both null with an errno on failure. Without a key, nothing is hashed.
-VerbsPtr<ibv_rwq_ind_table> MakeSpreadTable(const VerbsDevice& device, std::vector<ibv_wq*> queues);
-VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsDevice& device, ibv_rwq_ind_table& table, VerbsHashKind kind,
+VerbsPtr<ibv_rwq_ind_table> MakeSpreadTable(const VerbsPort& device, std::vector<ibv_wq*> queues);
+VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsPort& device, ibv_rwq_ind_table& table, VerbsHashKind kind,
                                    absl::Span<const uint8_t> key = {});
 
 class VerbsSpread {
  public:
   // queues[i] is what the table calls queue i.
-  static absl::StatusOr<VerbsSpread> Make(const VerbsDevice& device, const RssConfig& config,
+  static absl::StatusOr<VerbsSpread> Make(const VerbsPort& device, const RssConfig& config,
                                           absl::Span<ibv_wq* const> queues);
 
   const RssConfig& config() const { return config_; }
@@ -52,9 +52,9 @@ class VerbsSpread {
   absl::StatusOr<ibv_qp*> PairFor(VerbsHashKind kind);
 
  private:
-  VerbsSpread(const VerbsDevice& device, const RssConfig& config) : device_(&device), config_(config) {}
+  VerbsSpread(const VerbsPort& device, const RssConfig& config) : device_(&device), config_(config) {}
 
-  const VerbsDevice* device_;
+  const VerbsPort* device_;
   RssConfig config_;
   VerbsPtr<ibv_rwq_ind_table> table_;
   VerbsPtr<ibv_rwq_ind_table> first_;  // of bucket 0 alone, for what is not hashed

@@ -23,15 +23,20 @@ std::string LockedMemoryLimit() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& options) {
-  absl::StatusOr<std::unique_ptr<VerbsDevice>> device = VerbsDevice::Open(options);
+  absl::StatusOr<std::unique_ptr<VerbsPort>> device = VerbsPort::Open(options);
   if (!device.ok()) return device.status();
   return std::make_unique<VerbsNicImpl>(options, *std::move(device));
 }
 
-VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsDevice> device)
+VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsPort> device)
     : options_(options),
       device_(std::move(device)),
       places_(device_->priorities()),
+      arrivals_(*device_, options),
+      sending_{.max_inline = options.max_inline,
+               .segments = options.segmentation != Want::kOff && device_->max_segmented() > 0,
+               .extended = options.extended_send != Want::kOff && device_->extended_send()},
+      alarm_(device_->context()->async_fd),
       link_(*device_),
       out_of_buffer_(*device_->context(), device_->port(), "out_of_buffer") {}
 
@@ -60,8 +65,9 @@ absl::Status VerbsNicImpl::CheckStart(const QueueOptions& queues) const {
   }
   const PacketPoolOptions& pool = queues.pool->options();
   const uint32_t holds = pool.buffer_size - std::min(pool.headroom, pool.buffer_size);
-  if (holds >= able.max_frame) return absl::OkStatus();
-  return refuse(absl::StrCat("frames of up to ", able.max_frame, " bytes, and buffers that hold ", holds),
+  const uint32_t longest = able.max_frame + (options_.keep_fcs ? 4 : 0);
+  if (holds >= longest) return absl::OkStatus();
+  return refuse(absl::StrCat("frames of up to ", longest, " bytes, and buffers that hold ", holds),
                 "use a pool with larger buffers, or set VerbsNicOptions::mtu");
 }
 
@@ -100,9 +106,9 @@ absl::Status VerbsNicImpl::OpenQueues(const QueueOptions& queues, const ibv_mr& 
   {
     const std::lock_guard lock(mutex_);
     while (rx_.size() < queues.rx_queues)
-      rx_.emplace_back(QueueId(static_cast<uint16_t>(rx_.size())), *device_);
+      rx_.emplace_back(QueueId(static_cast<uint16_t>(rx_.size())), *device_, arrivals_, alarm_);
     while (tx_.size() < queues.tx_queues) {
-      tx_.emplace_back(QueueId(static_cast<uint16_t>(tx_.size())), *device_, link_, options_.max_inline);
+      tx_.emplace_back(QueueId(static_cast<uint16_t>(tx_.size())), *device_, link_, sending_, alarm_);
     }
   }
   for (uint16_t i = 0; i < queues.tx_queues; ++i) {

@@ -4,33 +4,51 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "nic/offload/vlan_internal.h"
 #include "nic/verbs/tx_internal.h"
 #include "sluice/packet/packet_pool.h"
 #include "sluice/packet/parse.h"
+#include "sluice/packet/segment.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint32_t kMostPieces = 8;  // each takes room in every entry of the ring; more are joined by a copy
+constexpr uint16_t kMostHeaders = 128;  // of what the card cuts: Ethernet, two tags, IPv6, TCP with options
 constexpr absl::Duration kDrainStep = absl::Milliseconds(1);
 constexpr int kDrainSteps = 50;  // at most, and ...
 constexpr int kIdleSteps = 5;    // ... in which nothing completed
 
+// So few bytes that pieces need not be gathered by the card.
+void SetInline(ibv_qp_ex& pair, const ibv_send_wr& request) {
+  std::array<ibv_data_buf, kMostPieces> bytes;
+  const auto count = static_cast<size_t>(request.num_sge);
+  for (size_t i = 0; i < count; ++i) {
+    bytes[i] = {.addr = reinterpret_cast<void*>(request.sg_list[i].addr),
+                .length = request.sg_list[i].length};
+  }
+  ibv_wr_set_inline_data_list(&pair, count, bytes.data());
+}
+
 }  // namespace
 
-VerbsTxQueue::VerbsTxQueue(QueueId id, const VerbsDevice& device, VerbsLink& link, uint32_t max_inline)
+VerbsTxQueue::VerbsTxQueue(QueueId id, const VerbsPort& device, VerbsLink& link, const VerbsSending& sending,
+                           const VerbsAlarm& alarm)
     : id_(id),
       device_(device),
       link_(link),
-      max_inline_(max_inline),
+      sending_(sending),
       max_pieces_(std::min(device.max_pieces(), kMostPieces)),
-      pieces_(Burst::kCapacity * max_pieces_) {
-  for (size_t i = 0; i < requests_.size(); ++i) requests_[i].opcode = IBV_WR_SEND;
-}
+      failure_(alarm),
+      pieces_(Burst::kCapacity * max_pieces_) {}
 
 absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
   absl::StatusOr<VerbsSender> made =
-      MakeSender(device_, {.ring = options.tx_ring, .pieces = max_pieces_, .max_inline = max_inline_});
+      MakeSender(device_, {.ring = options.tx_ring,
+                           .pieces = max_pieces_,
+                           .max_inline = sending_.max_inline,
+                           .max_headers = sending_.segments ? kMostHeaders : uint16_t{0},
+                           .extended = sending_.extended});
   if (!made.ok()) return made.status();
   if (const int error = MakeReady(device_, *made->pair, true); error != 0) {
     return device_.Failed(error, "start", "", "the queue pair does not get ready to send",
@@ -42,7 +60,9 @@ absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   region_key_ = region.lkey;
   egress_.emplace(FinisherOptions{
       .max_frame = device_.able().max_frame, .taker = this, .pool = options.pool, .reads_only_pool = true});
-  broken_ = false;
+  broken_ = dead_ = false;
+  (void)failure_.TakeSuspicion();
+  rate_ = 0;
   return absl::OkStatus();
 }
 
@@ -51,7 +71,7 @@ void VerbsTxQueue::Close() {
   Drain();
   egress_->GiveUp(DropReason::kStopped, *this);
   sender_.Destroy();
-  LoseAll(DropReason::kStopped);
+  LoseAll(dead_ ? DropReason::kDeviceError : DropReason::kStopped);
   posted_.reset();
 }
 
@@ -66,10 +86,14 @@ void VerbsTxQueue::Drain() {
 
 size_t VerbsTxQueue::Send(Burst& burst) {
   if (sender_.pair == nullptr || burst.empty()) return 0;
-  if (LinkIsDown()) return DropAll(burst);
+  if (LinkIsDown()) return DropAll(burst, DropReason::kLinkDown);
   Reap();
-  if (AnyOdd(burst)) [[unlikely]]
+  if (dead_) [[unlikely]]
+    return DropAll(burst, DropReason::kDeviceError);
+  if (AnyOdd(burst)) [[unlikely]] {
+    PutTags(burst);
     return egress_->Send(burst, *this);
+  }
 
   const size_t offered = burst.size();
   const uint64_t bytes = Stage(burst);
@@ -82,11 +106,11 @@ bool VerbsTxQueue::LinkIsDown() {
   return link_.last_known() == LinkState::kDown && link_.Refresh() == LinkState::kDown;
 }
 
-size_t VerbsTxQueue::DropAll(Burst& burst) {
+size_t VerbsTxQueue::DropAll(Burst& burst, DropReason reason) {
   const size_t taken = burst.size();
-  drops_.Add(DropReason::kLinkDown, taken);
+  drops_.Add(reason, taken);
   burst.Clear();
-  egress_->GiveUp(DropReason::kLinkDown, *this);
+  egress_->GiveUp(reason, *this);
   return taken;
 }
 
@@ -104,7 +128,8 @@ bool VerbsTxQueue::AnyOdd(const Burst& burst) const {
 }
 
 bool VerbsTxQueue::Takes(const Packet& packet) const {
-  if (packet.length() < FirstLines::kShortest || packet.length() > device_.able().max_frame) return false;
+  if (packet.length() < FirstLines::kShortest) return false;
+  if (packet.length() > device_.able().max_frame && !packet.offload.segment) return false;
   return LiesInReach(packet) && (!packet.offload.any() || CardFinishes(packet));
 }
 
@@ -119,18 +144,38 @@ bool VerbsTxQueue::LiesInReach(const Packet& packet) const {
 // IBV_SEND_IP_CSUM fills the checksums of IPv4 and of TCP or UDP, of frames in no tunnel (ibv_post_send(3)).
 bool VerbsTxQueue::CardFinishes(const Packet& packet) const {
   const OffloadRequest& asked = packet.offload;
-  if (!device_.able().send_l4_checksum || !asked.l4_checksum) return false;
-  if (asked.outer_checksum || asked.segment || asked.insert_vlan) return false;
+  if (asked.outer_checksum || asked.insert_vlan) return false;
+  if (asked.segment ? !sending_.segments : !asked.l4_checksum || !device_.able().send_l4_checksum)
+    return false;
   Layers layers;
   const absl::Span<const uint8_t> head(packet.data(), packet.head_length());
   if (Parse(head, packet.length(), layers) != ParseVerdict::kOk || layers.tunnel != TunnelType::kNone)
     return false;
+  if (asked.segment) return CardCuts(packet, layers.outer);
   return layers.outer.l4_type == L4Type::kTcp || layers.outer.l4_type == L4Type::kUdp;
+}
+
+// What fits one frame is no segment; software sends it as it is.
+bool VerbsTxQueue::CardCuts(const Packet& packet, const LayerOffsets& at) const {
+  const uint16_t size = SegmentSize(packet.offload, at.l4_type);
+  const uint32_t payload = packet.length() - at.payload;
+  return at.l4_type == L4Type::kTcp && size > 0 && payload > size && payload <= device_.max_segmented() &&
+         at.payload <= kMostHeaders && at.payload + size <= device_.able().max_frame;
+}
+
+// The card puts in none; with the tag in its place, it may do what else is asked for.
+void VerbsTxQueue::PutTags(Burst& burst) {
+  for (Packet* packet : burst) {
+    OffloadRequest& asked = packet->offload;
+    if (!asked.insert_vlan || !(asked.segment || asked.l4_checksum)) continue;
+    if (InsertVlan(*packet)) asked.insert_vlan = false;
+  }
 }
 
 std::optional<DropReason> VerbsTxQueue::Put(Burst& frames) {
   if (LinkIsDown()) return DropReason::kLinkDown;
   if (posted_->room() < frames.size()) Reap();
+  if (dead_) return DropReason::kDeviceError;
   Stage(frames);
   return std::nullopt;
 }
@@ -167,22 +212,45 @@ void VerbsTxQueue::DropFirst(Burst& frames) {
 }
 
 // Returns how many pieces it took.
-size_t VerbsTxQueue::Describe(const Packet& packet, ibv_send_wr& request, size_t piece) {
+size_t VerbsTxQueue::Describe(Packet& packet, ibv_send_wr& request, size_t piece) {
+  const OffloadRequest& asked = packet.offload;
+  uint32_t skip = asked.segment ? DescribeCut(packet, request) : 0;
+  if (!asked.segment) request.opcode = IBV_WR_SEND;
   ibv_sge* const places = &pieces_[piece];
   int count = 0;
-  for (const Packet* at = &packet; at != nullptr; at = at->next()) {
-    places[count++] = {
-        .addr = reinterpret_cast<uintptr_t>(at->data()), .length = at->head_length(), .lkey = region_key_};
+  for (const Packet* at = &packet; at != nullptr; at = at->next(), skip = 0) {
+    if (at->head_length() == skip) continue;
+    places[count++] = {.addr = reinterpret_cast<uintptr_t>(at->data()) + skip,
+                       .length = at->head_length() - skip,
+                       .lkey = region_key_};
   }
   request.sg_list = places;
   request.num_sge = count;
-  request.send_flags = packet.offload.l4_checksum ? IBV_SEND_IP_CSUM : 0;
-  if (packet.length() <= max_inline_) request.send_flags |= IBV_SEND_INLINE;
+  request.send_flags = asked.l4_checksum || asked.segment ? IBV_SEND_IP_CSUM : 0;
+  if (packet.length() <= sending_.max_inline && !asked.segment) request.send_flags |= IBV_SEND_INLINE;
   return static_cast<size_t>(count);
 }
 
+// The headers go apart, and are repeated in front of each segment. Returns their length.
+uint32_t VerbsTxQueue::DescribeCut(Packet& packet, ibv_send_wr& request) const {
+  Layers layers;
+  const absl::Span<const uint8_t> head(packet.data(), packet.head_length());
+  (void)Parse(head, packet.length(), layers);
+  request.opcode = IBV_WR_TSO;
+  request.tso.hdr = packet.data();
+  request.tso.hdr_sz = layers.outer.payload;
+  request.tso.mss = SegmentSize(packet.offload, L4Type::kTcp);
+  return layers.outer.payload;
+}
+
 // Returns how many the card took. It has room for all: what it refuses is wrong in itself, unless it says that it is full.
+// The extended calls take all or none; which one is wrong, the plain call then tells.
 size_t VerbsTxQueue::Post(size_t count) {
+  if (sender_.extended != nullptr) {
+    const int error = PostExtended(count);
+    if (error == 0) [[likely]]
+      return count;
+  }
   ibv_send_wr* bad = nullptr;
   const int error = ibv_post_send(sender_.pair.get(), requests_.data(), &bad);
   if (error == 0) [[likely]]
@@ -191,6 +259,38 @@ size_t VerbsTxQueue::Post(size_t count) {
   posted_->Unpush(static_cast<uint32_t>(count - taken));
   broken_ = error != ENOMEM;
   return taken;
+}
+
+int VerbsTxQueue::PostExtended(size_t count) {
+  ibv_qp_ex* const pair = sender_.extended;
+  ibv_wr_start(pair);
+  for (size_t i = 0; i < count; ++i) {
+    const ibv_send_wr& request = requests_[i];
+    const auto pieces = static_cast<size_t>(request.num_sge);
+    pair->wr_id = request.wr_id;
+    pair->wr_flags = request.send_flags & ~unsigned{IBV_SEND_INLINE};
+    if (request.opcode == IBV_WR_TSO) {
+      ibv_wr_send_tso(pair, request.tso.hdr, request.tso.hdr_sz, request.tso.mss);
+    } else {
+      ibv_wr_send(pair);
+    }
+    if ((request.send_flags & IBV_SEND_INLINE) != 0) {
+      SetInline(*pair, request);
+    } else if (pieces == 1) {
+      ibv_wr_set_sge(pair, request.sg_list->lkey, request.sg_list->addr, request.sg_list->length);
+    } else {
+      ibv_wr_set_sge_list(pair, pieces, request.sg_list);
+    }
+  }
+  return ibv_wr_complete(pair);
+}
+
+int VerbsTxQueue::LimitRate(uint32_t kilobits_a_second) {
+  ibv_qp_rate_limit_attr limit{};
+  limit.rate_limit = kilobits_a_second;
+  const int error = ibv_modify_qp_rate_limit(sender_.pair.get(), &limit);
+  if (error == 0) rate_.store(kilobits_a_second, std::memory_order_relaxed);
+  return error;
 }
 
 void VerbsTxQueue::CountSent(uint64_t packets, uint64_t bytes) {
@@ -221,7 +321,7 @@ size_t VerbsTxQueue::Reap() {
       reaped += FreeThrough(one.wr_id);
     }
   }
-  if (broken_) [[unlikely]]
+  if (broken_ || failure_.TakeSuspicion()) [[unlikely]]
     Mend();
   return reaped;
 }
@@ -243,8 +343,10 @@ void VerbsTxQueue::Fail(uint64_t number) {
 // A request that failed stops its queue pair, and with it all behind.
 void VerbsTxQueue::Mend() {
   broken_ = false;
-  failed_.store(true, std::memory_order_relaxed);
-  (void)MakeReady(device_, *sender_.pair, true);
+  dead_ = dead_ || MakeReady(device_, *sender_.pair, true) != 0;
+  failure_.Report();
+  if (dead_) return;
+  if (const uint32_t rate = rate_.load(std::memory_order_relaxed); rate != 0) (void)LimitRate(rate);
   LoseAll(DropReason::kDeviceError);
 }
 
@@ -254,6 +356,19 @@ void VerbsTxQueue::LoseAll(DropReason reason) {
   drops_.Add(reason, lost);
   debt_ += lost;
   FreeThrough(posted_->next() - 1);
+}
+
+bool VerbsTxQueue::Has(const ibv_async_event& event) const {
+  switch (event.event_type) {
+    case IBV_EVENT_CQ_ERR:
+      return event.element.cq == sender_.completions.get();
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+      return event.element.qp == sender_.pair.get();
+    default:
+      return false;
+  }
 }
 
 QueueStats VerbsTxQueue::stats() const {

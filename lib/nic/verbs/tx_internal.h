@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nic/offload/egress_internal.h"
+#include "nic/verbs/failure_internal.h"
 #include "nic/verbs/link_internal.h"
 #include "nic/verbs/posted_internal.h"
 #include "nic/verbs/queue_pair_internal.h"
@@ -23,17 +24,29 @@
 
 namespace sluice {
 
+struct VerbsSending {
+  uint32_t max_inline = 0;
+  bool segments = false;  // what the card can cut, it cuts
+  bool extended = false;  // by the extended calls
+};
+
 // Lives as long as its Nic, for its statistics go on; a queue pair comes with Start and goes with Stop.
 class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
  public:
-  VerbsTxQueue(QueueId id, const VerbsDevice& device, VerbsLink& link, uint32_t max_inline);
+  VerbsTxQueue(QueueId id, const VerbsPort& device, VerbsLink& link, const VerbsSending& sending,
+               const VerbsAlarm& alarm);
 
   absl::Status Open(const QueueOptions& options, const ibv_mr& region);
   // Waits a little for what is under way; what is left unsent counts as stopped.
   void Close();
 
-  // Whether the queue pair failed since the last call. Control thread.
-  bool TakeFailure() { return failed_.exchange(false, std::memory_order_relaxed); }
+  // Returns an errno. Control thread.
+  int LimitRate(uint32_t kilobits_a_second);
+
+  ibv_qp& pair() const { return *sender_.pair; }
+  VerbsFailure& failure() { return failure_; }
+  // Whether an event of the card is about this queue. Control thread.
+  bool Has(const ibv_async_event& event) const;
 
   size_t Send(Burst& burst) override;
   size_t Reclaim() override;
@@ -47,14 +60,18 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   bool Takes(const Packet& packet) const override;
   bool LiesInReach(const Packet& packet) const;
   bool CardFinishes(const Packet& packet) const;
+  bool CardCuts(const Packet& packet, const LayerOffsets& at) const;
+  static void PutTags(Burst& burst);
 
   void Drain();
   bool LinkIsDown();
-  size_t DropAll(Burst& burst);
+  size_t DropAll(Burst& burst, DropReason reason);
   bool AnyOdd(const Burst& burst) const;
   uint64_t Stage(Burst& frames);
-  size_t Describe(const Packet& packet, ibv_send_wr& request, size_t piece);
+  size_t Describe(Packet& packet, ibv_send_wr& request, size_t piece);
+  uint32_t DescribeCut(Packet& packet, ibv_send_wr& request) const;
   size_t Post(size_t count);
+  int PostExtended(size_t count);
   void DropFirst(Burst& frames);
   size_t Reap();
   void Fail(uint64_t number);
@@ -63,9 +80,9 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   void LoseAll(DropReason reason);
 
   const QueueId id_;
-  const VerbsDevice& device_;
+  const VerbsPort& device_;
   VerbsLink& link_;
-  const uint32_t max_inline_;
+  const VerbsSending sending_;
   const uint32_t max_pieces_;
   VerbsSender sender_;
   std::optional<PostedPackets> posted_;
@@ -73,8 +90,10 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   PacketPool* pool_ = nullptr;
   uint32_t region_key_ = 0;
   bool broken_ = false;
+  std::atomic<uint32_t> rate_{0};  // kbit/s, 0 = not limited; a reset forgets it
   uint64_t debt_ = 0;  // frames in drops_ that were counted as sent before: taken off the next ones sent
-  std::atomic<bool> failed_{false};
+  bool dead_ = false;  // cannot be mended: the card keeps what it has until Close
+  VerbsFailure failure_;
 
   std::array<ibv_send_wr, Burst::kCapacity> requests_{};
   std::vector<ibv_sge> pieces_;  // of all requests of a burst

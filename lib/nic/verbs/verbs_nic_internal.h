@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "nic/verbs/alarm_internal.h"
 #include "nic/verbs/device_internal.h"
 #include "nic/verbs/flow_spec_internal.h"
 #include "nic/verbs/link_internal.h"
@@ -29,7 +30,7 @@ namespace sluice {
 
 class VerbsNicImpl final : public VerbsNic {
  public:
-  VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsDevice> device);
+  VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsPort> device);
   ~VerbsNicImpl() override { (void)Stop(); }
 
   const std::string& name() const override { return device_->name(); }
@@ -53,8 +54,14 @@ class VerbsNicImpl final : public VerbsNic {
   absl::StatusOr<RuleStats> QueryRule(RuleId id) const override;
   absl::Status SetRss(const RssConfig& rss) override;
 
+  // What stands behind the queues of a running port.
+  const VerbsReceiver& receiver(QueueId id) const { return rx_[id.value()].receiver(); }
+  ibv_qp& sender(QueueId id) const { return tx_[id.value()].pair(); }
+
+  absl::Status LimitRate(QueueId queue, uint32_t kilobits_a_second) override;
+
   LinkState link() const override { return link_.Refresh(); }
-  std::vector<ModeInForce> modes() const override { return {}; }
+  std::vector<ModeInForce> modes() const override;
   DropCounts drops() const override;
   int event_fd() const override;
   std::vector<NicEvent> TakeEvents() override;
@@ -103,13 +110,19 @@ class VerbsNicImpl final : public VerbsNic {
   absl::Status Lacks(const char* stage, std::string capability, std::string what, std::string remedy) const;
   absl::Status CheckInstalled(RuleId id, const char* stage) const;
 
-  std::vector<NicEvent> QueueFailures();
+  void TakeCardEvents(std::vector<NicEvent>& events);
+  void Heed(const ibv_async_event& event, std::vector<NicEvent>& events);
+  void TakeReports(std::vector<NicEvent>& events);
 
   const VerbsNicOptions options_;
-  const std::unique_ptr<VerbsDevice> device_;
+  const std::unique_ptr<VerbsPort> device_;
   const VerbsPlaces places_;
+  const VerbsArrivals arrivals_;
+  const VerbsSending sending_;
+  const VerbsAlarm alarm_;
   mutable VerbsLink link_;
   const VerbsPortCounter out_of_buffer_;
+  bool removed_ = false;               // told by TakeEvents
   LinkState told_ = LinkState::kDown;  // by TakeEvents, since Start
 
   mutable std::mutex mutex_;     // of the number of queues, against drops() on other threads

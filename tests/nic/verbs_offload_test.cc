@@ -47,10 +47,10 @@ struct Case {
   std::vector<Bytes> frames = {};
 };
 
-std::vector<Bytes> Cut(const Bytes& bytes) {
+std::vector<Bytes> Cut(const Bytes& bytes, FixedIds ids = {}) {
   Layers layers;
   REQUIRE(Parse(bytes, static_cast<uint32_t>(bytes.size()), layers) == ParseVerdict::kOk);
-  return CopyingSegment(bytes, layers, kMss);
+  return CopyingSegment(bytes, layers, kMss, true, ids);
 }
 
 FrameSpec Spec(bool six, size_t payload) {
@@ -72,7 +72,9 @@ Bytes Unfinished(Bytes frame) {
   return frame;
 }
 
-Bytes Tunnelled(const Bytes& inner) { return VxlanFrame({.destination_port = 4789, .zero_udp_checksum = true}, inner, 5); }
+Bytes Tunnelled(const Bytes& inner) {
+  return VxlanFrame({.destination_port = 4789, .zero_udp_checksum = true}, inner, 5);
+}
 
 void AddCasesOf(bool six, std::vector<Case>& cases) {
   constexpr OffloadRequest kSum = {.l4_checksum = true};
@@ -92,6 +94,13 @@ void AddCasesOf(bool six, std::vector<Case>& cases) {
     const Bytes big = TcpFrame(Spec(six, payload));
     cases.push_back({"segments", big, kSegments, 0, Cut(big)});
     cases.push_back({"segments in a tunnel", Tunnelled(big), kSegments, 0, Cut(Tunnelled(big))});
+    if (!six) {
+      Bytes still = big;
+      still[20] |= 0x40;  // DF
+      OffloadRequest asks = kSegments;
+      asks.fixed_ids.outer = true;
+      cases.push_back({"segments whose identification stays", still, asks, 0, Cut(still, asks.fixed_ids)});
+    }
     tagged = Spec(six, payload);
     tagged.vlans = {0x6007};
     tag = kSegments;

@@ -60,10 +60,6 @@ int Copy(const SoftQp& qp, const ibv_send_wr& request, SoftWorkRing& ring) {
   return 0;
 }
 
-}  // namespace
-
-namespace {
-
 // Under the gate. A list may be posted in part; `bad` is then the first that is not.
 int Post(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
   SoftDevice& device = DeviceOf(qp.qp.context);

@@ -155,8 +155,9 @@ bool VerbsTxQueue::CardFinishes(const Packet& packet) const {
   return layers.outer.l4_type == L4Type::kTcp || layers.outer.l4_type == L4Type::kUdp;
 }
 
-// What fits one frame is no segment; software sends it as it is.
+// What fits one frame is no segment; software sends it as it is. A card counts up the identifications of IPv4.
 bool VerbsTxQueue::CardCuts(const Packet& packet, const LayerOffsets& at) const {
+  if (packet.offload.fixed_ids.outer) return false;
   const uint16_t size = SegmentSize(packet.offload, at.l4_type);
   const uint32_t payload = packet.length() - at.payload;
   return at.l4_type == L4Type::kTcp && size > 0 && payload > size && payload <= device_.max_segmented() &&

@@ -269,7 +269,9 @@ TEST_CASE("rules that nobody can keep are refused, each with its errno") {
   CHECK(refusal(other_port) == EINVAL);
   FlowSpec cut;
   cut.UdpTo(5);
-  reinterpret_cast<ibv_flow_spec*>(cut.attr() + 1)->hdr.size = 2;
+  const uint16_t shorter_than_its_head = 2;
+  std::memcpy(reinterpret_cast<char*>(cut.attr() + 1) + offsetof(ibv_flow_spec_tcp_udp, size),
+              &shorter_than_its_head, sizeof(shorter_than_its_head));
   CHECK(refusal(cut) == EINVAL);
 }
 

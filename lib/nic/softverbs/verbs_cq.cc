@@ -56,6 +56,7 @@ ibv_cq* CreateCq(ibv_context* context, int size, ibv_comp_channel* channel, int 
   auto* const cq =
       new SoftCq(static_cast<uint32_t>(size), device.clock, channel == nullptr ? -1 : channel->fd);
   cq->cqe = size;
+  cq->context = context;  // orders from outside may find it at once
   cq->handle = ++device.last_completions;
   device.Burden(*cq);
   device.live_completions.push_back(cq);

@@ -24,6 +24,17 @@ TEST_CASE("a verbs port keeps the promises of a Nic on the poorest device", "[co
   CheckConformance(subject);
 }
 
+TEST_CASE("a verbs port keeps the promises of a Nic on devices that lack this or that", "[conformance]") {
+  const SoftwareVerbsHardware hardware =
+      GENERATE(SoftwareVerbsHardware{.max_work_queues = 0}, SoftwareVerbsHardware{.extended_send = false},
+               SoftwareVerbsHardware{.max_pieces = 1, .max_segmented = 0},
+               SoftwareVerbsHardware{.send_checksums = false, .receive_checksums = false});
+  Subject subject = VerbsSubject({.hardware = hardware});
+  subject.ring = 1024;
+  subject.restarts = 10;
+  CheckConformance(subject);
+}
+
 TEST_CASE("a verbs port keeps the promises of a Nic with plain completions and frames in descriptors",
           "[conformance]") {
   Subject subject = VerbsSubject({}, {.max_inline = 128, .marks = false});

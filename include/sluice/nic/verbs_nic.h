@@ -34,8 +34,9 @@
 //   Start refuses with both figures.
 // Drops: what the card drops for want of posted buffers it counts itself, for all programs on the port: drops() has what
 //   its counter out_of_buffer (sysfs) has grown by since Open, as kReceiveRingFull.
-// Errors: a queue pair that fails is reset and filled again. What was under way on it is counted, each packet once
-//   (kDeviceError), and TakeEvents tells (kQueueError).
+// Errors: a queue that fails, which its poller or an event of the card finds out, is reset and filled again by its poller.
+//   What was under way on it is counted, each packet once (kDeviceError), and TakeEvents tells (kQueueError). One that
+//   cannot be reset sends and receives no more, and keeps its packets until Stop. kRemoved: the link is down for good.
 //
 // Threads: as nic.h. Cost: one doorbell a burst each way; no system call but for sleeping, and on the control side.
 // Needs CAP_NET_RAW.
@@ -79,13 +80,14 @@ struct VerbsNicOptions {
   uint32_t max_inline = 0;
 
   // Receive through completion queues of the extended kind, which tell marks, where the card has them. False: rules that
-  // mark are refused, and a burst is received by one call into the driver, not by some calls for each frame.
+  // mark are refused, and a burst is received by one call into the driver, not by some calls for each frame, as long as
+  // the card is asked for neither of the next two.
   bool marks = true;
 
-  // What is asked of arrivals, of the card where it can, else of software; modes() tells which.
-  bool strip_vlan = false;  // the outermost tag goes to Packet::vlan_tci. A card's tag of all zeros is none
-  bool stamp =
-      false;  // time of arrival in Packet::timestamp(); in software that of Receive, one reading a burst
+  // What is asked of arrivals, of the card where it can, else of software; modes() tells which. A card's tag of all
+  // zeros counts as none; the stamp of software is the time of Receive, one reading a burst.
+  bool strip_vlan = false;       // the outermost tag goes to Packet::vlan_tci
+  bool stamp = false;            // time of arrival in Packet::timestamp()
   const Clock* clock = nullptr;  // of stamps; outlives the Nic. Null = Clock::Monotonic()
 
   // Arrivals keep their frame check sequence (IEEE 802.3, 3.2.9), four bytes behind the frame; buffers hold them too.
@@ -111,13 +113,14 @@ class SLUICE_EXPORT VerbsNic : public Nic {
   virtual const std::vector<VerbsCapability>& described() const = 0;
 
   // Limits what a transmit queue sends, until Stop; 0 = as fast as it can (ibv_modify_qp_rate_limit(3)).
-  // kUnimplemented: the card has no pacing. kInvalidArgument: more than it can, or no such queue.
+  // kUnimplemented: the card has no pacing. kInvalidArgument: more than it can, or no such queue. kFailedPrecondition:
+  // is stopped.
   virtual absl::Status LimitRate(QueueId queue, uint32_t kilobits_a_second) = 0;
 };
 
 // kNotFound: no such device; names those that there are. kPermissionDenied: names the privilege.
 // kFailedPrecondition: the port is no Ethernet port, or the card has no raw packet queue pairs. kUnimplemented: built
-// without libibverbs.
+// without libibverbs, or the card lacks what the options require.
 SLUICE_EXPORT absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& options);
 
 }  // namespace sluice

@@ -247,13 +247,12 @@ uint32_t VerbsTxQueue::DescribeCut(Packet& packet, ibv_send_wr& request) const {
 // Returns how many the card took. It has room for all: what it refuses is wrong in itself, unless it says that it is full.
 // The extended calls take all or none; which one is wrong, the plain call then tells.
 size_t VerbsTxQueue::Post(size_t count) {
-  if (sender_.extended != nullptr) {
-    const int error = PostExtended(count);
-    if (error == 0) [[likely]]
-      return count;
+  const bool extended = sender_.extended != nullptr;
+  ibv_send_wr* bad = requests_.data();
+  int error = extended ? PostExtended(count) : ibv_post_send(sender_.pair.get(), bad, &bad);
+  if (extended && error != 0 && error != ENOMEM) {
+    error = ibv_post_send(sender_.pair.get(), bad, &bad);
   }
-  ibv_send_wr* bad = nullptr;
-  const int error = ibv_post_send(sender_.pair.get(), requests_.data(), &bad);
   if (error == 0) [[likely]]
     return count;
   const auto taken = static_cast<size_t>(bad - requests_.data());

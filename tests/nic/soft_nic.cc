@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "nic/softverbs/interposed_calls_internal.h"
+
 namespace sluice::testing {
 namespace {
 
@@ -170,3 +172,10 @@ std::vector<Bytes> RawPair::Receive() {
 }
 
 }  // namespace sluice::testing
+
+// In libibverbs' place, which asks the kernel: so that all of this program's software devices have completion channels.
+extern "C" ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {
+  if (const auto* const calls = sluice::SoftCallsOf(context->device)) return calls->create_channel(context);
+  errno = EOPNOTSUPP;
+  return nullptr;
+}

@@ -63,6 +63,7 @@ TEST_CASE("a worker that sleeps between frames is woken for each") {
   constexpr uint32_t kFrames = 300;
   Ports ports;
   RxQueue& rx = ports.bench.b().rx(kFirst);
+  REQUIRE(rx.fd() >= 0);
   std::atomic<uint32_t> received{0};
   std::atomic<bool> overslept{false};
   std::thread worker([&] {

@@ -31,49 +31,93 @@ constexpr uint32_t kFrame = 64;
 constexpr size_t kBurst = 32;
 constexpr char kPerftestOptions[] = " -n 1000000 -N --post_list=32 --recv_post_list=32 -t 512 -r 1024";
 
+// What a port posted to receive with, by number.
+struct Requests {
+  std::array<uint64_t, 4096> numbers;
+  uint32_t first = 0, next = 0;
+  void Push(const ibv_recv_wr* request) {
+    for (; request != nullptr; request = request->next) numbers[next++ % numbers.size()] = request->wr_id;
+  }
+  uint64_t Pop() { return numbers[first++ % numbers.size()]; }
+};
+
 // Answers the calls of one port with one queue each way, at once and with no device: each request that is posted is done
-// when it is next asked for. What a loop over it costs is the backend's own, and the few instructions here.
+// when it is next asked for. What a loop over it costs is the backend's own, and the few instructions here. Queues are
+// made by the device below, and their calls then put in place of its own.
 class HollowDevice {
  public:
-  // From here on, and until the context is closed. `extended`: the port receives through the extended kind of queue.
-  static void PutInto(ibv_context& context, bool extended) {
+  // From here on, and until the context is closed.
+  static void PutInto(ibv_context& context) {
     received_ = {};
+    receives_ = nullptr;
     sent_through_ = kNone;
     silent_ = false;
-    extended_ = extended;
-    context.ops.post_recv = PostReceive;
+    context.ops.post_recv = [](ibv_qp*, ibv_recv_wr* request, ibv_recv_wr**) {
+      return received_.Push(request), 0;
+    };
     context.ops.post_send = PostSend;
     context.ops.poll_cq = Poll;
+    verbs_context& more = *verbs_get_ctx(&context);
+    below_ = {more.create_wq, more.create_qp_ex, more.create_cq_ex};
+    more.create_wq = CreateWorkQueue;
+    more.create_qp_ex = CreatePair;
+    more.create_cq_ex = CreateCompletions;
   }
-
   // Nothing comes any more: a port that stops waits for that.
   static void FallSilent() { silent_ = true; }
 
  private:
   static constexpr uint64_t kNone = ~uint64_t{0};
 
-  struct Ring {
-    std::array<uint64_t, 4096> numbers;
-    uint32_t first = 0, next = 0;
-    ibv_cq* queue = nullptr;
-    uint64_t Pop() { return numbers[first++ % numbers.size()]; }
+  struct Calls {
+    decltype(verbs_context::create_wq) create_wq;
+    decltype(verbs_context::create_qp_ex) create_qp_ex;
+    decltype(verbs_context::create_cq_ex) create_cq_ex;
   };
 
-  static int PostReceive(ibv_qp* pair, ibv_recv_wr* request, ibv_recv_wr**) {
-    if (std::exchange(received_.queue, pair->recv_cq) == nullptr && extended_) Extend(pair->recv_cq);
-    for (; request != nullptr; request = request->next) {
-      received_.numbers[received_.next++ % received_.numbers.size()] = request->wr_id;
-    }
-    return 0;
+  static ibv_wq* CreateWorkQueue(ibv_context* context, ibv_wq_init_attr* attr) {
+    ibv_wq* const made = below_.create_wq(context, attr);
+    if (made == nullptr) return nullptr;
+    receives_ = attr->cq;
+    made->post_recv = [](ibv_wq*, ibv_recv_wr* request, ibv_recv_wr**) { return received_.Push(request), 0; };
+    return made;
+  }
+  static ibv_qp* CreatePair(ibv_context* context, ibv_qp_init_attr_ex* attr) {
+    ibv_qp* const made = below_.create_qp_ex(context, attr);
+    if (made == nullptr) return nullptr;
+    if (attr->cap.max_recv_wr > 0) receives_ = attr->recv_cq;
+    if ((attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) == 0) return made;
+    ibv_qp_ex& more = *ibv_qp_to_qp_ex(made);
+    more.wr_start = [](ibv_qp_ex*) {};
+    more.wr_send = [](ibv_qp_ex* pair) { NoteSent(pair->wr_id, pair->wr_flags); };
+    more.wr_set_sge = [](ibv_qp_ex*, uint32_t, uint64_t, uint32_t) {};
+    more.wr_complete = [](ibv_qp_ex*) { return 0; };
+    return made;
+  }
+  static ibv_cq_ex* CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex* attr) {
+    ibv_cq_ex* const made = below_.create_cq_ex(context, attr);
+    if (made == nullptr) return nullptr;
+    made->start_poll = [](ibv_cq_ex* queue, ibv_poll_cq_attr*) {
+      polled_ = 0;
+      return silent_ ? ENOENT : Next(queue);
+    };
+    made->next_poll = [](ibv_cq_ex* queue) { return polled_ < kBurst ? Next(queue) : ENOENT; };
+    made->end_poll = [](ibv_cq_ex*) {};
+    made->read_byte_len = [](ibv_cq_ex*) { return kFrame; };
+    made->read_wc_flags = [](ibv_cq_ex*) { return 0u; };
+    made->read_flow_tag = [](ibv_cq_ex*) { return 0u; };
+    return made;
+  }
+
+  static void NoteSent(uint64_t number, unsigned flags) {
+    if ((flags & IBV_SEND_SIGNALED) != 0) sent_through_ = number;
   }
   static int PostSend(ibv_qp*, ibv_send_wr* request, ibv_send_wr**) {
-    for (; request != nullptr; request = request->next) {
-      if ((request->send_flags & IBV_SEND_SIGNALED) != 0) sent_through_ = request->wr_id;
-    }
+    for (; request != nullptr; request = request->next) NoteSent(request->wr_id, request->send_flags);
     return 0;
   }
   static int Poll(ibv_cq* queue, int most, ibv_wc* done) {
-    if (queue != received_.queue) {
+    if (queue != receives_) {
       if (sent_through_ == kNone) return 0;
       done->wr_id = std::exchange(sent_through_, kNone);
       done->status = IBV_WC_SUCCESS;
@@ -88,18 +132,6 @@ class HollowDevice {
     }
     return count;
   }
-
-  static void Extend(ibv_cq* queue) {
-    auto* const extended = reinterpret_cast<ibv_cq_ex*>(queue);
-    extended->start_poll = [](ibv_cq_ex* cq, ibv_poll_cq_attr*) {
-      return polled_ = 0, silent_ ? ENOENT : Next(cq);
-    };
-    extended->next_poll = [](ibv_cq_ex* cq) { return polled_ < kBurst ? Next(cq) : ENOENT; };
-    extended->end_poll = [](ibv_cq_ex*) {};
-    extended->read_byte_len = [](ibv_cq_ex*) { return kFrame; };
-    extended->read_wc_flags = [](ibv_cq_ex*) { return 0u; };
-    extended->read_flow_tag = [](ibv_cq_ex*) { return 0u; };
-  }
   static int Next(ibv_cq_ex* queue) {
     ++polled_;
     queue->wr_id = received_.Pop();
@@ -107,10 +139,11 @@ class HollowDevice {
     return 0;
   }
 
-  static inline Ring received_;
+  static inline Calls below_{};
+  static inline Requests received_;
+  static inline ibv_cq* receives_ = nullptr;  // where receives complete
   static inline uint64_t sent_through_ = kNone;
   static inline size_t polled_ = 0;
-  static inline bool extended_ = false;
   static inline bool silent_ = false;
 };
 
@@ -137,7 +170,7 @@ class Ports {
     absl::StatusOr<std::unique_ptr<VerbsNic>> nic = OpenVerbsNic(here);
     if (!nic.ok()) return nic.status();
     port.nic = *std::move(nic);
-    if (hollow) HollowDevice::PutInto(*port.context, options.marks);
+    if (hollow) HollowDevice::PutInto(*port.context);
     return port.nic->Start({.pool = pool_.get()});
   }
 
@@ -188,9 +221,9 @@ Sampler Cycles(std::shared_ptr<Ports> ports) {
 }
 
 // What the port posts never reaches the software device, which is opened, asked and closed, and nothing else.
-absl::StatusOr<Sampler> Backend(bool marks) {
+absl::StatusOr<Sampler> Backend(const VerbsNicOptions& options) {
   auto ports = std::make_shared<Ports>();
-  if (absl::Status added = ports->Add(MakeNullWire(), {.marks = marks}, true); !added.ok()) return added;
+  if (absl::Status added = ports->Add(MakeNullWire(), options, true); !added.ok()) return added;
   return Cycles(std::move(ports));
 }
 
@@ -272,10 +305,10 @@ Case InCycles(const char* work, double goal, std::function<absl::StatusOr<Sample
           }};
 }
 
-// Receive and send. Receiving with marks takes a few calls into the driver for each frame.
-const Registration backend(InCycles("nic/verbs/64/backend", 40, [] { return Backend(true); }));
-const Registration backend_plain(InCycles("nic/verbs/64/backend_no_marks", 40,
-                                          [] { return Backend(false); }));
+// Receive and send. Receiving with marks takes a few calls into the driver for each frame, as extended sending does.
+const Registration backend(InCycles("nic/verbs/64/backend", 40,
+                                    [] { return Backend({.marks = false, .extended_send = Want::kOff}); }));
+const Registration extended(InCycles("nic/verbs/64/backend_extended", 40, [] { return Backend({}); }));
 const Registration processes({.work = "nic/verbs/64/processes",
                               .peer = "raw_ethernet_bw",
                               .peer_mode = "post list 32",

@@ -173,6 +173,17 @@ void VerbsTxQueue::PutTags(Burst& burst) {
   }
 }
 
+// One piece, which asks for nothing; returns how many pieces that is.
+inline size_t VerbsTxQueue::DescribePlain(const Packet& packet, ibv_send_wr& request, size_t piece) {
+  pieces_[piece] = {
+      .addr = reinterpret_cast<uintptr_t>(packet.data()), .length = packet.length(), .lkey = region_key_};
+  request.opcode = IBV_WR_SEND;
+  request.sg_list = &pieces_[piece];
+  request.num_sge = 1;
+  request.send_flags = packet.length() <= sending_.max_inline ? IBV_SEND_INLINE : 0;
+  return 1;
+}
+
 std::optional<DropReason> VerbsTxQueue::Put(Burst& frames) {
   if (LinkIsDown()) return DropReason::kLinkDown;
   if (posted_->room() < frames.size()) Reap();
@@ -186,18 +197,21 @@ uint64_t VerbsTxQueue::Stage(Burst& frames) {
   const size_t count = std::min<size_t>(frames.size(), posted_->room());
   if (count == 0) return 0;
   size_t piece = 0;
+  uint64_t bytes = 0;
   for (size_t i = 0; i < count; ++i) {
+    Packet& packet = frames[i];
     ibv_send_wr& request = requests_[i];
     request.wr_id = posted_->next();
     request.next = &request + 1;
-    piece += Describe(frames[i], request, piece);
-    posted_->Push(&frames[i]);
+    const bool plain = packet.next() == nullptr && !packet.offload.any();
+    piece += plain ? DescribePlain(packet, request, piece) : Describe(packet, request, piece);
+    posted_->Push(&packet);
+    bytes += packet.length();
   }
   requests_[count - 1].next = nullptr;
   requests_[count - 1].send_flags |= IBV_SEND_SIGNALED;
   const size_t posted = Post(count);
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < posted; ++i) bytes += frames[i].length();
+  for (size_t i = posted; i < count; ++i) bytes -= frames[i].length();
   frames.DropFront(posted);
   if (broken_) [[unlikely]]
     DropFirst(frames);

@@ -68,6 +68,7 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   size_t DropAll(Burst& burst, DropReason reason);
   bool AnyOdd(const Burst& burst) const;
   uint64_t Stage(Burst& frames);
+  size_t DescribePlain(const Packet& packet, ibv_send_wr& request, size_t piece);
   size_t Describe(Packet& packet, ibv_send_wr& request, size_t piece);
   uint32_t DescribeCut(Packet& packet, ibv_send_wr& request) const;
   size_t Post(size_t count);

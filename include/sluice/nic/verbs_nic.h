@@ -18,6 +18,8 @@
 //
 // Capabilities: those that ibv_query_device_ex(3) reports, and for the rest what a trial at Open showed; described()
 //   says of each whether it was found, or what is missing.
+// mlx5 cards: described() also says what their library libmlx5 tells beyond verbs. Of that, lag_port is used. This has
+//   met no card, only a library that stands in for libmlx5.
 // Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
 //   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
 //   SetRss and UpdateRule put the new above the old, or below it, and then take the old away: each frame meets exactly
@@ -99,6 +101,11 @@ struct VerbsNicOptions {
 
   // Send by ibv_wr_start(3) and the calls with it, which are cheaper on cards that have them.
   Want extended_send = Want::kPrefer;
+
+  // Where the ports of a card are one bond (link aggregation done by the card): the port, from 1, by which frames
+  // leave. 0 = as the card likes. Set it where you spread flows over the links yourself. mlx5 cards only: Open refuses
+  // where there is no such choice, Start where the ports are no bond.
+  uint8_t lag_port = 0;
 };
 
 // A capability, and how it was found.

@@ -93,12 +93,13 @@ class DeviceList {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<VerbsPort>> VerbsPort::Open(const VerbsNicOptions& options) {
+absl::StatusOr<std::unique_ptr<VerbsPort>> VerbsPort::Open(const VerbsNicOptions& options,
+                                                           const std::string& mlx5) {
   std::string_view text = options.device;
   if (text.starts_with("rdma:")) text.remove_prefix(5);
   std::unique_ptr<VerbsPort> device(new VerbsPort(absl::StrCat("verbs ", std::string(text))));
   if (absl::Status found = device->Find(options); !found.ok()) return found;
-  if (absl::Status asked = device->Ask(options); !asked.ok()) return asked;
+  if (absl::Status asked = device->Ask(options, mlx5); !asked.ok()) return asked;
   return device;
 }
 
@@ -178,10 +179,22 @@ absl::Status VerbsPort::CheckWanted(const VerbsNicOptions& options) const {
   if (options.extended_send == Want::kRequire && !extended_send_) {
     return lacks("extended send calls", "set extended_send=kPrefer");
   }
-  return absl::OkStatus();
+  return options.lag_port == 0 ? absl::OkStatus() : CheckLagPort(options.lag_port);
 }
 
-absl::Status VerbsPort::Ask(const VerbsNicOptions& options) {
+absl::Status VerbsPort::CheckLagPort(uint8_t port) const {
+  const uint8_t ports = mlx5_->lag_ports();
+  if (ports >= port) return absl::OkStatus();
+  const bool none = ports == 0;
+  return ErrorStatus(none ? absl::StatusCode::kUnimplemented : absl::StatusCode::kInvalidArgument,
+                     {.device = name_,
+                      .stage = "open",
+                      .capability = "lag ports",
+                      .what = none ? mlx5_->lag_missing() : absl::StrCat("no port ", port, " of the bond"),
+                      .remedy = none ? "set lag_port=0" : absl::StrCat("use 1 to ", ports)});
+}
+
+absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& mlx5) {
   if (absl::Status port = CheckPort(); !port.ok()) return port;
   ibv_device_attr_ex attr{};
   if (const int error = ibv_query_device_ex(context_, nullptr, &attr); error != 0) {
@@ -195,6 +208,8 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options) {
   TryCompletions();
   if (absl::Status tried = TryQueuePair(); !tried.ok()) return tried;
   DescribeSpread(attr);
+  mlx5_.emplace(*context_, mlx5);
+  described_.insert(described_.end(), mlx5_->described().begin(), mlx5_->described().end());
   return CheckWanted(options);
 }
 

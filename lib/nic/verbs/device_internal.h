@@ -5,11 +5,13 @@
 // One port of one device: found and opened (device.cc), asked what it can (abilities.cc).
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "nic/verbs/mlx5_internal.h"
 #include "nic/verbs/objects_internal.h"
 #include "sluice/nic/link_state.h"
 #include "sluice/nic/verbs_nic.h"
@@ -18,7 +20,9 @@ namespace sluice {
 
 class VerbsPort {
  public:
-  static absl::StatusOr<std::unique_ptr<VerbsPort>> Open(const VerbsNicOptions& options);
+  // `mlx5` is the library of Mlx5.
+  static absl::StatusOr<std::unique_ptr<VerbsPort>> Open(const VerbsNicOptions& options,
+                                                         const std::string& mlx5 = Mlx5::kLibrary);
 
   const std::string& name() const { return name_; }  // "verbs mlx5_0/1"
   ibv_context* context() const { return context_; }
@@ -41,6 +45,7 @@ class VerbsPort {
   // Of the stamps of completions: the bits that count, and how many they are in a millisecond.
   uint64_t stamp_mask() const { return stamp_mask_; }
   uint64_t stamps_a_millisecond() const { return stamps_a_millisecond_; }
+  const Mlx5& mlx5() const { return *mlx5_; }
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -53,9 +58,10 @@ class VerbsPort {
   explicit VerbsPort(std::string name) : name_(std::move(name)) {}
 
   absl::Status Find(const VerbsNicOptions& options);
-  absl::Status Ask(const VerbsNicOptions& options);
+  absl::Status Ask(const VerbsNicOptions& options, const std::string& mlx5);
   absl::Status CheckPort() const;
   absl::Status CheckWanted(const VerbsNicOptions& options) const;
+  absl::Status CheckLagPort(uint8_t port) const;
   void Describe(const ibv_device_attr_ex& attr);
   void DescribeSizes(const ibv_device_attr& attr);
   void DescribeFrames(const ibv_device_attr_ex& attr);
@@ -89,6 +95,7 @@ class VerbsPort {
   uint32_t max_rate_ = 0;
   uint64_t stamp_mask_ = 0;
   uint64_t stamps_a_millisecond_ = 0;
+  std::optional<Mlx5> mlx5_;  // once it was asked
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

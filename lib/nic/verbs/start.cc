@@ -35,7 +35,8 @@ VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<Verbs
       arrivals_(*device_, options),
       sending_{.max_inline = options.max_inline,
                .segments = options.segmentation != Want::kOff && device_->max_segmented() > 0,
-               .extended = options.extended_send != Want::kOff && device_->extended_send()},
+               .extended = options.extended_send != Want::kOff && device_->extended_send(),
+               .lag_port = options.lag_port},
       alarm_(device_->context()->async_fd),
       link_(*device_),
       out_of_buffer_(*device_->context(), device_->port(), "out_of_buffer") {}

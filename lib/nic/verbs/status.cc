@@ -25,13 +25,13 @@ std::vector<ModeInForce> VerbsNicImpl::modes() const {
     return ModeInForce{.name = name, .wanted = want, .active = active, .reason = tells ? missing : ""};
   };
   constexpr char kSoftware[] = "the device lacks it; done in software";
-  return {
-      mode("marks", wanted(options_.marks), arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG),
-           "completions carry no mark"),
-      mode("vlan-strip", wanted(options_.strip_vlan), arrivals_.card_strips(), kSoftware),
-      mode("stamp", wanted(options_.stamp), arrivals_.card_stamps(), kSoftware),
-      mode("tso", options_.segmentation, sending_.segments, kSoftware),
-      mode("extended-send", options_.extended_send, sending_.extended, "the device has plain calls only")};
+  return {mode("marks", wanted(options_.marks), arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG),
+               "completions carry no mark"),
+          mode("vlan-strip", wanted(options_.strip_vlan), arrivals_.card_strips(), kSoftware),
+          mode("stamp", wanted(options_.stamp), arrivals_.card_stamps(), kSoftware),
+          mode("tso", options_.segmentation, sending_.segments, kSoftware),
+          mode("extended-send", options_.extended_send, sending_.extended, "the device has plain calls only"),
+          mode("lag-port", sending_.lag_port == 0 ? Want::kOff : Want::kRequire, sending_.lag_port != 0, "")};
 }
 
 absl::Status VerbsNicImpl::LimitRate(QueueId queue, uint32_t kilobits_a_second) {

@@ -54,6 +54,10 @@ absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& regio
     return device_.Failed(error, "start", "", "the queue pair does not get ready to send",
                           "see the kernel's log");
   }
+  if (const int error = ChooseLagPort(*made->pair); error != 0) {
+    return device_.Failed(error, "start", "lag ports", "no choice among the card's ports",
+                          "make a bond of them, or set lag_port=0");
+  }
   sender_ = *std::move(made);
   posted_.emplace(options.tx_ring);
   pool_ = options.pool;
@@ -64,6 +68,11 @@ absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   (void)failure_.TakeSuspicion();
   rate_ = 0;
   return absl::OkStatus();
+}
+
+// To be done anew with each change of state, which may undo it. Returns an errno.
+int VerbsTxQueue::ChooseLagPort(ibv_qp& pair) const {
+  return sending_.lag_port == 0 ? 0 : device_.mlx5().SetLagPort(pair, sending_.lag_port);
 }
 
 void VerbsTxQueue::Close() {
@@ -357,7 +366,7 @@ void VerbsTxQueue::Fail(uint64_t number) {
 // A request that failed stops its queue pair, and with it all behind.
 void VerbsTxQueue::Mend() {
   broken_ = false;
-  dead_ = dead_ || MakeReady(device_, *sender_.pair, true) != 0;
+  dead_ = dead_ || MakeReady(device_, *sender_.pair, true) != 0 || ChooseLagPort(*sender_.pair) != 0;
   failure_.Report();
   if (dead_) return;
   if (const uint32_t rate = rate_.load(std::memory_order_relaxed); rate != 0) (void)LimitRate(rate);

@@ -28,6 +28,7 @@ struct VerbsSending {
   uint32_t max_inline = 0;
   bool segments = false;  // what the card can cut, it cuts
   bool extended = false;  // by the extended calls
+  uint8_t lag_port = 0;   // of a bond, that frames leave by; 0 = as the card likes
 };
 
 // Lives as long as its Nic, for its statistics go on; a queue pair comes with Start and goes with Stop.
@@ -64,6 +65,7 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   static void PutTags(Burst& burst);
 
   void Drain();
+  int ChooseLagPort(ibv_qp& pair) const;
   bool LinkIsDown();
   size_t DropAll(Burst& burst, DropReason reason);
   bool AnyOdd(const Burst& burst) const;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <infiniband/mlx5dv.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nic/verbs/mlx5_internal.h"
+#include "sluice/base/status.h"
+
+namespace sluice {
+namespace {
+
+template <typename Call>
+Call* Find(void* library, const char* name) {
+  return reinterpret_cast<Call*>(dlsym(library, name));
+}
+
+// Returns why the device tells nothing; empty when it does. What the library does not know of stays zero.
+std::string Ask(void* library, const std::string& name, ibv_context& context, mlx5dv_context& told) {
+  if (library == nullptr) return absl::StrCat(name, " is not loaded, as it would be for an mlx5 device");
+  auto* const drives = Find<decltype(mlx5dv_is_supported)>(library, "mlx5dv_is_supported");
+  auto* const query = Find<decltype(mlx5dv_query_device)>(library, "mlx5dv_query_device");
+  if (drives == nullptr || query == nullptr)
+    return absl::StrCat(name, " lacks mlx5dv_is_supported or mlx5dv_query_device");
+  if (!drives(context.device)) return absl::StrCat(name, " does not drive this device");
+  mlx5dv_context asked{};
+  asked.comp_mask = MLX5DV_CONTEXT_MASK_CQE_COMPRESION | MLX5DV_CONTEXT_MASK_STRIDING_RQ |
+                    MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS;
+  const int error = query(&context, &asked);
+  if (error != 0) return absl::StrCat("mlx5dv_query_device: ", ErrnoText(error));
+  told = asked;
+  return "";
+}
+
+VerbsCapability Compression(const mlx5dv_cqe_comp_caps& caps) {
+  const bool found = caps.max_num > 0;
+  return {.name = "compressed completions",
+          .found = found,
+          .detail = found ? absl::StrCat("up to ", caps.max_num, " in one; not used")
+                          : "cqe_comp_caps.max_num is 0"};
+}
+
+VerbsCapability Striding(const mlx5dv_striding_rq_caps& caps) {
+  const bool found = (caps.supported_qpts & (1u << IBV_QPT_RAW_PACKET)) != 0;
+  return {.name = "striding receive queues",
+          .found = found,
+          .detail = found ? absl::StrCat("strides of 2^", caps.min_single_stride_log_num_of_bytes, " to 2^",
+                                         caps.max_single_stride_log_num_of_bytes, " bytes; not used")
+                          : "striding_rq_caps has no raw packets"};
+}
+
+std::string MissingPorts(uint8_t ports) { return ports > 1 ? "" : absl::StrCat("num_lag_ports is ", ports); }
+
+}  // namespace
+
+Mlx5::Mlx5(ibv_context& context, const std::string& library)
+    : library_(dlopen(library.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+  mlx5dv_context told{};
+  const std::string silent = Ask(library_.get(), library, context, told);
+  if (silent.empty()) {
+    set_lag_port_ = Find<decltype(mlx5dv_modify_qp_lag_port)>(library_.get(), "mlx5dv_modify_qp_lag_port");
+    lag_missing_ = set_lag_port_ == nullptr ? absl::StrCat(library, " lacks mlx5dv_modify_qp_lag_port")
+                                            : MissingPorts(told.num_lag_ports);
+  } else {
+    lag_missing_ = silent;
+  }
+  const bool lag = lag_missing_.empty();
+  if (lag) lag_ports_ = told.num_lag_ports;
+  described_ = {Compression(told.cqe_comp_caps),
+                Striding(told.striding_rq_caps),
+                {.name = "lag ports",
+                 .found = lag,
+                 .detail = lag ? absl::StrCat(lag_ports_, " to choose from") : lag_missing_},
+                {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
+  if (silent.empty()) return;
+  for (VerbsCapability& one : described_) one.detail = silent;
+}
+
+}  // namespace sluice

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VERBS_MLX5_INTERNAL_H_
+#define SLUICE_NIC_VERBS_MLX5_INTERNAL_H_
+
+// What mlx5 cards have beyond verbs (mlx5dv(7)), as libmlx5 tells. None of this has met a card.
+//
+//   libibverbs ──opens an mlx5 device──▶ loads libmlx5, its provider ◀──looks it up── Mlx5
+//
+// It is looked up among what is loaded, and not loaded: a process without such a card stays without it, and the one
+// that is found is the one that drives the card.
+//
+// One thing is used, the port of a bond. The others are told, for whoever chooses cards:
+//   compressed completions   the polling of libmlx5 (36, 44 and 64 were looked at) takes a block of them for one
+//                            completion, and its bytes for those of a frame: they are for programs that read the
+//                            card's queue themselves.
+//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone.
+//   LRO                      of receive queues that DEVX made; here verbs make them.
+
+#include <dlfcn.h>
+#include <infiniband/verbs.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sluice/nic/verbs_nic.h"
+
+namespace sluice {
+
+class Mlx5 {
+ public:
+  static constexpr char kLibrary[] = "libmlx5.so.1";
+
+  // Of any device; of one that is no mlx5 one all is missing. `library` is kLibrary but for tests.
+  Mlx5(ibv_context& context, const std::string& library);
+
+  const std::vector<VerbsCapability>& described() const { return described_; }
+
+  // How many ports there are to choose from; 0 = there is no choice, and lag_missing() tells why.
+  uint8_t lag_ports() const { return lag_ports_; }
+  const std::string& lag_missing() const { return lag_missing_; }
+  // What the pair sends leaves by this port, 1 to lag_ports(), until the state of the pair is changed
+  // (mlx5dv_modify_qp_lag_port(3)). Returns an errno; EOPNOTSUPP: the ports are no bond.
+  int SetLagPort(ibv_qp& pair, uint8_t port) const { return set_lag_port_(&pair, port); }
+
+ private:
+  struct Close {
+    void operator()(void* library) const { dlclose(library); }
+  };
+
+  const std::unique_ptr<void, Close> library_;
+  std::vector<VerbsCapability> described_;
+  std::string lag_missing_;
+  uint8_t lag_ports_ = 0;
+  int (*set_lag_port_)(ibv_qp*, uint8_t) = nullptr;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VERBS_MLX5_INTERNAL_H_

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/nic/mlx5/stand_in.h"
+
+extern "C" {
+
+sluice::testing::Mlx5StandIn* mlx5_stand_in() {
+  static sluice::testing::Mlx5StandIn only;
+  return &only;
+}
+
+bool mlx5dv_is_supported(ibv_device* /*device*/) { return mlx5_stand_in()->drives; }
+
+int mlx5dv_query_device(ibv_context* /*context*/, mlx5dv_context* answer) {
+  sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
+  self.fields = answer->comp_mask;
+  if (self.query_error == 0) *answer = self.tells;
+  return self.query_error;
+}
+
+// It came later than the others (rdma-core 30): one build of this library is without.
+#ifndef SLUICE_BEFORE_LAG_PORTS
+int mlx5dv_modify_qp_lag_port(ibv_qp* pair, uint8_t port) {
+  sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
+  self.lag_calls.push_back({.pair = pair, .state = pair->state, .port = port});
+  return self.lag_error;
+}
+#endif
+
+}  // extern "C"

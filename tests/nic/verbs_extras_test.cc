@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// What verbs ports know and use of mlx5 cards beyond verbs. There is no such card here: a library stands in for
+// libmlx5, and the genuine one is asked only about devices that are not its own.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <catch2/catch.hpp>
+#include <cerrno>
+
+#include "nic/verbs/tx_internal.h"
+#include "nic/verbs/verbs_nic_internal.h"
+#include "sluice/base/status.h"
+#include "sluice/packet/packet_pool.h"
+#include "tests/nic/mlx5/stand_in.h"
+#include "tests/nic/verbs_pair.h"
+#include "tests/support/frames.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr char kGenuine[] = "libmlx5.so.1";
+constexpr const char* kUnloaded = SLUICE_MLX5_STAND_IN;  // it would answer, but nobody loaded it
+constexpr std::array kExtras = {"compressed completions", "striding receive queues", "lag ports", "LRO"};
+
+// Loaded as libibverbs would have loaded it; by default with all that is asked for.
+class StandIn {
+ public:
+  explicit StandIn(const char* path = SLUICE_MLX5_STAND_IN) : path_(path), library_(dlopen(path, RTLD_NOW)) {
+    REQUIRE(library_ != nullptr);
+    self_ = reinterpret_cast<decltype(&mlx5_stand_in)>(dlsym(library_, "mlx5_stand_in"))();
+    *self_ = {};
+    self_->tells.cqe_comp_caps.max_num = 64;
+    self_->tells.striding_rq_caps = {.min_single_stride_log_num_of_bytes = 6,
+                                     .max_single_stride_log_num_of_bytes = 13,
+                                     .min_single_wqe_log_num_of_strides = 9,
+                                     .max_single_wqe_log_num_of_strides = 16,
+                                     .supported_qpts = 1u << IBV_QPT_RAW_PACKET};
+    self_->tells.num_lag_ports = 2;
+  }
+  ~StandIn() { dlclose(library_); }
+  StandIn(const StandIn&) = delete;
+  StandIn& operator=(const StandIn&) = delete;
+
+  Mlx5StandIn* operator->() { return self_; }
+  const char* path() const { return path_; }
+
+ private:
+  const char* const path_;
+  void* const library_;
+  Mlx5StandIn* self_;
+};
+
+// A software device, whose ports take the library of that name for the provider of mlx5 cards.
+class Card {
+ public:
+  explicit Card(const char* library) : library_(library), soft_({}, MakeNullWire()) {}
+
+  absl::StatusOr<std::unique_ptr<VerbsPort>> Open(VerbsNicOptions options = {}) {
+    options.device = "soft0";
+    options.context = soft_.context();
+    return VerbsPort::Open(options, library_);
+  }
+  std::unique_ptr<VerbsNicImpl> OpenNic(const VerbsNicOptions& options) {
+    auto port = Open(options);
+    REQUIRE(port.ok());
+    return std::make_unique<VerbsNicImpl>(options, *std::move(port));
+  }
+  absl::Status RefusalOf(uint8_t lag_port) { return Open({.lag_port = lag_port}).status(); }
+  // What a port tells of it.
+  VerbsCapability Told(const std::string& name) {
+    const auto port = Open();
+    REQUIRE(port.ok());
+    for (const VerbsCapability& one : (*port)->described()) {
+      if (one.name == name) return one;
+    }
+    FAIL(name);
+    return {};
+  }
+
+ private:
+  const char* const library_;
+  SoftContext soft_;
+};
+
+std::unique_ptr<PacketPool> Pool() {
+  return *PacketPool::Create({.packets = 256, .huge_pages = HugePages::kOff});
+}
+
+QueueOptions SmallQueues(PacketPool& pool) {
+  return {.tx_queues = 2, .rx_ring = 64, .tx_ring = 64, .pool = &pool};
+}
+
+TEST_CASE("a card that is no mlx5 one has none of their extras, each with the reason") {
+  Card card(kUnloaded);
+  for (const char* name : kExtras) {
+    const VerbsCapability told = card.Told(name);
+    CHECK_FALSE(told.found);
+    CHECK(told.detail == kUnloaded + std::string(" is not loaded, as it would be for an mlx5 device"));
+  }
+}
+
+TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a software device") {
+  void* const genuine = dlopen(kGenuine, RTLD_NOW | RTLD_NODELETE);  // it tells libibverbs of itself for good
+  REQUIRE(genuine != nullptr);
+  CHECK(dlsym(genuine, "mlx5dv_modify_qp_lag_port") != nullptr);
+  Card card(kGenuine);
+  for (const char* name : kExtras) {
+    CHECK(card.Told(name).detail == "libmlx5.so.1 does not drive this device");
+  }
+  CHECK(ProblemOf(card.RefusalOf(1))->what == "libmlx5.so.1 does not drive this device");
+  dlclose(genuine);
+}
+
+TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more") {
+  StandIn library;
+  Card card(library.path());
+  CHECK(card.Told("compressed completions").detail == "up to 64 in one; not used");
+  CHECK(card.Told("striding receive queues").detail == "strides of 2^6 to 2^13 bytes; not used");
+  CHECK(card.Told("lag ports").detail == "2 to choose from");
+  for (const char* name : {"compressed completions", "striding receive queues", "lag ports"}) {
+    CHECK(card.Told(name).found);
+  }
+  CHECK_FALSE(card.Told("LRO").found);
+  CHECK(library->fields == (MLX5DV_CONTEXT_MASK_CQE_COMPRESION | MLX5DV_CONTEXT_MASK_STRIDING_RQ |
+                            MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS));
+}
+
+TEST_CASE("an extra that an mlx5 card lacks is told by the field that says so") {
+  StandIn library;
+  library->tells = {};
+  Card card(library.path());
+  CHECK(card.Told("compressed completions").detail == "cqe_comp_caps.max_num is 0");
+  CHECK(card.Told("striding receive queues").detail == "striding_rq_caps has no raw packets");
+  CHECK(card.Told("lag ports").detail == "num_lag_ports is 0");
+  for (const char* name : kExtras) CHECK_FALSE(card.Told(name).found);
+}
+
+TEST_CASE("a libmlx5 that answers nothing leaves all missing, with its reason") {
+  StandIn library;
+  library->drives = GENERATE(false, true);
+  library->query_error = EIO;
+  Card card(library.path());
+  const std::string reason = library->drives ? "mlx5dv_query_device: " + std::string(ErrnoText(EIO))
+                                             : library.path() + std::string(" does not drive this device");
+  for (const char* name : kExtras) {
+    CHECK_FALSE(card.Told(name).found);
+    CHECK(card.Told(name).detail == reason);
+  }
+}
+
+TEST_CASE("a libmlx5 of before there was a choice of ports lacks that, and no more") {
+  StandIn library(SLUICE_MLX5_STAND_IN_OLD);
+  Card card(library.path());
+  CHECK(card.Told("compressed completions").found);
+  CHECK(card.Told("lag ports").detail == library.path() + std::string(" lacks mlx5dv_modify_qp_lag_port"));
+  CHECK(card.RefusalOf(1).code() == absl::StatusCode::kUnimplemented);
+}
+
+TEST_CASE("a port of a bond that the card has not is refused with the reason and a remedy") {
+  const absl::Status none = Card(kUnloaded).RefusalOf(1);
+  CHECK(none.code() == absl::StatusCode::kUnimplemented);
+  CHECK(ProblemOf(none)->capability == "lag ports");
+  CHECK_THAT(ProblemOf(none)->what, Catch::Contains("is not loaded"));
+  CHECK(ProblemOf(none)->remedy == "set lag_port=0");
+  StandIn library;
+  Card card(library.path());
+  CHECK(card.RefusalOf(2) == absl::OkStatus());
+  const absl::Status beyond = card.RefusalOf(3);
+  CHECK(beyond.code() == absl::StatusCode::kInvalidArgument);
+  CHECK(ProblemOf(beyond)->remedy == "use 1 to 2");
+}
+
+TEST_CASE("each sending queue of a verbs port leaves by the port of the bond that was asked for") {
+  StandIn library;
+  Card card(library.path());
+  const auto pool = Pool();
+  const auto nic = card.OpenNic({.lag_port = 2});
+  REQUIRE(nic->Start(SmallQueues(*pool)) == absl::OkStatus());
+  REQUIRE(library->lag_calls.size() == 2);
+  for (uint16_t i = 0; i < 2; ++i) {
+    const Mlx5StandIn::LagCall& call = library->lag_calls[i];
+    CHECK(call.pair == &nic->sender(QueueId(i)));
+    CHECK(call.state == IBV_QPS_RTS);
+    CHECK(call.port == 2);
+  }
+  const std::vector<ModeInForce> modes = nic->modes();
+  const auto mode =
+      std::find_if(modes.begin(), modes.end(), [](const auto& m) { return m.name == "lag-port"; });
+  REQUIRE(mode != modes.end());
+  CHECK(mode->active);
+}
+
+TEST_CASE("a verbs port that was asked for no port of a bond leaves that to the card") {
+  StandIn library;
+  Card card(library.path());
+  const auto pool = Pool();
+  const auto nic = card.OpenNic({});
+  REQUIRE(nic->Start(SmallQueues(*pool)) == absl::OkStatus());
+  CHECK(library->lag_calls.empty());
+}
+
+TEST_CASE("a card whose ports are no bond refuses at Start, and starts when it is left alone") {
+  StandIn library;
+  library->lag_error = EOPNOTSUPP;
+  Card card(library.path());
+  const auto pool = Pool();
+  const auto nic = card.OpenNic({.lag_port = 1});
+  const absl::Status refused = nic->Start(SmallQueues(*pool));
+  CHECK(ProblemOf(refused)->capability == "lag ports");
+  CHECK(ProblemOf(refused)->error_number == EOPNOTSUPP);
+  CHECK_FALSE(nic->running());
+  library->lag_error = 0;
+  CHECK(nic->Start(SmallQueues(*pool)) == absl::OkStatus());
+}
+
+TEST_CASE("a sending queue that was mended leaves by its port again, or sends no more") {
+  StandIn library;
+  Card card(library.path());
+  const auto pool = Pool();
+  const auto port = card.Open();
+  REQUIRE(port.ok());
+  const VerbsPtr<ibv_mr> region(
+      ibv_reg_mr((*port)->domain(), pool->region().data(), pool->region().size(), 0));
+  VerbsLink link(**port);
+  const VerbsAlarm alarm((*port)->context()->async_fd);
+  VerbsTxQueue queue(QueueId(0), **port, link, {.lag_port = 1}, alarm);
+  REQUIRE(queue.Open(SmallQueues(*pool), *region) == absl::OkStatus());
+  const bool still_bond = GENERATE(true, false);
+  library->lag_error = still_bond ? 0 : EOPNOTSUPP;
+  queue.failure().Suspect();
+  queue.Reclaim();
+  REQUIRE(library->lag_calls.size() == 2);
+  CHECK(library->lag_calls[1].state == IBV_QPS_RTS);
+  Burst burst;
+  burst.Push(MakePacket(*pool, UdpFrame({})));
+  CHECK(queue.Send(burst) == 1);
+  CHECK(queue.stats().drops[DropReason::kDeviceError] == (still_bond ? 0u : 1u));
+  queue.Close();
+}
+
+}  // namespace
+}  // namespace sluice::testing

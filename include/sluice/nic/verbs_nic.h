@@ -34,6 +34,8 @@
 //   tunnels too, stays false.
 // Pool: its buffers hold the longest frame behind its headroom. The region is pinned; where RLIMIT_MEMLOCK is short,
 //   Start refuses with both figures.
+// Multicast that the port sends is kept from it, where the card can do that (described() says whether): cards give it to
+//   whatever rule matches, and a switch that heard what it floods would learn its guests' addresses on the uplink.
 // Drops: what the card drops for want of posted buffers it counts itself, for all programs on the port: drops() has what
 //   its counter out_of_buffer (sysfs) has grown by since Open, as kReceiveRingFull.
 // Errors: a queue that fails, which its poller or an event of the card finds out, is reset and filled again by its poller.

@@ -6,10 +6,12 @@
 // connection, one connection at a time. An answer begins with "ok" or "wrong".
 // Threads: Bind before the service starts; the rest is the service's.
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "base/unique_fd_internal.h"
+#include "base/unix_listener_internal.h"
 
 namespace sluice {
 
@@ -20,22 +22,16 @@ inline constexpr size_t kLongestAnswer = 16 * 1024;
 
 class SoftControlSocket {
  public:
-  SoftControlSocket() = default;
-  ~SoftControlSocket();
-  SoftControlSocket(const SoftControlSocket&) = delete;
-  SoftControlSocket& operator=(const SoftControlSocket&) = delete;
-
   // A file there that nobody listens on makes way. kUnavailable when somebody does.
   absl::Status Bind(const std::string& path);
 
   // Readable when there is something to serve; -1 when not bound.
-  int fd() const { return caller_.valid() ? caller_.get() : listener_.get(); }
+  int fd() const { return caller_.valid() ? caller_.get() : listener_ ? listener_->fd() : -1; }
   // Takes the caller, or its order. Not under the gate of the device; does not wait.
   void Serve(SoftDevice& device);
 
  private:
-  std::string path_;
-  UniqueFd listener_;
+  std::optional<UnixListener> listener_;
   UniqueFd caller_;
 };
 

@@ -50,7 +50,7 @@ absl::Status ShmMeeting::OpenDescriptors(const Region& packets) {
   if (!read_only.ok()) return read_only.status();
   packets_ = UniqueFd(*read_only);
   if (options_.role == ShmRole::kServer) {
-    absl::StatusOr<ShmListener> listener = ShmListener::Listen(options_.path, options_.mode);
+    absl::StatusOr<UnixListener> listener = ListenForShm(options_.path, options_.mode);
     if (!listener.ok()) return listener.status();
     listener_.emplace(*std::move(listener));
   }

@@ -63,7 +63,7 @@ class ShmMeeting {
   UniqueFd packets_;          // the pool's region, to be read only
   UniqueFd doorbell_, bell_;  // the peer gets the bell; kept here too, to ring ourselves
   UniqueFd service_, wake_, timer_;
-  std::optional<ShmListener> listener_;
+  std::optional<UnixListener> listener_;
 
   UniqueFd connection_;
   std::shared_ptr<ShmLink> greeting_;  // while the peer's hello is awaited

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -10,66 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "nic/wire/shm_socket_internal.h"
-#include "sluice/base/status.h"
 
 namespace sluice {
 namespace {
-
-constexpr int kBacklog = 8;
-
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof(address.sun_path) - 1));
-  return address;
-}
-
-// 0, or the errno.
-int With(int (*call)(int, const sockaddr*, socklen_t), int fd, const std::string& path) {
-  const sockaddr_un address = AddressOf(path);
-  return call(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ? 0 : errno;
-}
-
-UniqueFd NewSocket() { return UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
-
-absl::Status Refuse(const std::string& path, std::string stage, int error, std::string what,
-                    std::string remedy) {
-  return ErrorStatus({.device = absl::StrCat("shm ", path),
-                      .stage = std::move(stage),
-                      .error_number = error,
-                      .what = std::move(what),
-                      .remedy = std::move(remedy)});
-}
-
-// Makes way for a new socket at `path`: removes one that nobody listens on.
-absl::Status RemoveStale(const std::string& path) {
-  struct stat file {};
-  if (lstat(path.c_str(), &file) != 0 || !S_ISSOCK(file.st_mode))
-    return Refuse(path, "bind", EADDRINUSE, "the path is a file that is no socket",
-                  "remove it, or use another path");
-  const UniqueFd probe = NewSocket();
-  if (With(connect, probe.get(), path) != ECONNREFUSED)
-    return Refuse(path, "bind", EBUSY, "a server listens there",
-                  "stop it, be its client, or use another path");
-  if (unlink(path.c_str()) != 0 && errno != ENOENT)
-    return Refuse(path, "remove stale socket", errno, "", "remove it, or allow writing to its folder");
-  return absl::OkStatus();
-}
-
-absl::Status Bind(int fd, const std::string& path, mode_t mode) {
-  // On the socket before bind, so that the file is never open to more than it should; once more after, for the umask
-  // takes bits away.
-  fchmod(fd, mode);
-  int error = With(bind, fd, path);
-  if (error == EADDRINUSE) {
-    if (absl::Status removed = RemoveStale(path); !removed.ok()) return removed;
-    error = With(bind, fd, path);
-  }
-  if (error != 0) return Refuse(path, "bind", error, "", "make its folder, and allow writing to it");
-  if (chmod(path.c_str(), mode) != 0) return Refuse(path, "set mode", errno, "", "use another folder");
-  if (listen(fd, kBacklog) != 0) return Refuse(path, "listen", errno, "", "use another path");
-  return absl::OkStatus();
-}
 
 // Room for more descriptors than are allowed, so that a message with too many shows.
 constexpr size_t kMostFds = kShmHelloFds + 1;
@@ -97,30 +37,14 @@ size_t TakeFds(msghdr& message, ShmFds& fds) {
 
 }  // namespace
 
-absl::StatusOr<ShmListener> ShmListener::Listen(const std::string& path, mode_t mode) {
-  UniqueFd fd = NewSocket();
-  if (!fd.valid()) return Refuse(path, "socket", errno, "", "raise the limit of open files");
-  if (absl::Status bound = Bind(fd.get(), path, mode); !bound.ok()) return bound;
-  struct stat file {};
-  lstat(path.c_str(), &file);
-  return ShmListener(std::move(fd), path, file.st_dev, file.st_ino);
+absl::StatusOr<UnixListener> ListenForShm(const std::string& path, mode_t mode) {
+  return UnixListener::Listen({.device = absl::StrCat("shm ", path),
+                               .path = path,
+                               .mode = mode,
+                               .if_taken = "stop it, be its client, or use another path"});
 }
 
-ShmListener::~ShmListener() {
-  struct stat file {};
-  if (!fd_.valid() || lstat(path_.c_str(), &file) != 0) return;
-  if (file.st_dev == device_ && file.st_ino == inode_) unlink(path_.c_str());
-}
-
-UniqueFd ShmListener::Accept() const {
-  return UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-}
-
-UniqueFd ConnectShm(const std::string& path) {
-  UniqueFd fd = NewSocket();
-  if (With(connect, fd.get(), path) != 0) return UniqueFd();
-  return fd;
-}
+UniqueFd ConnectShm(const std::string& path) { return ConnectUnix(path, SOCK_SEQPACKET); }
 
 bool SendHello(int fd, const ShmHello& hello, const std::array<int, kShmHelloFds>& fds) {
   ShmHello copy = hello;

@@ -9,38 +9,16 @@
 #include <array>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/unique_fd_internal.h"
+#include "base/unix_listener_internal.h"
 #include "nic/wire/shm_link_internal.h"
 #include "nic/wire/shm_protocol_internal.h"
 
 namespace sluice {
 
-// A listening socket, and the file by which it is found; removes the file unless somebody else's stands there
-// now.
-class ShmListener {
- public:
-  // Takes over a socket file whose server is gone; refuses any other file, and a server that lives. Two
-  // servers that start at once on one path are the operator's to prevent.
-  static absl::StatusOr<ShmListener> Listen(const std::string& path, mode_t mode);
-
-  ShmListener(ShmListener&&) = default;
-  ShmListener& operator=(ShmListener&&) = delete;
-  ~ShmListener();
-
-  int fd() const { return fd_.get(); }
-  UniqueFd Accept() const;  // none when nobody waits
-
- private:
-  ShmListener(UniqueFd fd, std::string path, dev_t device, ino_t inode)
-      : fd_(std::move(fd)), path_(std::move(path)), device_(device), inode_(inode) {}
-
-  UniqueFd fd_;
-  std::string path_;
-  dev_t device_;
-  ino_t inode_;
-};
+// The socket file of a server.
+absl::StatusOr<UnixListener> ListenForShm(const std::string& path, mode_t mode);
 
 // A connection to the server at `path`; none while nobody listens there or may be talked to.
 UniqueFd ConnectShm(const std::string& path);

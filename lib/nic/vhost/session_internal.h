@@ -21,12 +21,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "base/unique_fd_internal.h"
+#include "base/unix_listener_internal.h"
 #include "nic/vhost/guest_memory_internal.h"
 #include "nic/vhost/message_internal.h"
 #include "sluice/packet/headers.h"
@@ -77,13 +81,14 @@ class VhostBackend {
   virtual void OnConnected() {}
   // The rings were stopped before. Told once for each OnConnected; `why` is OK when the front-end just left.
   virtual void OnDisconnected(const absl::Status& why) { (void)why; }
-  virtual void OnFeatures(uint64_t negotiated) { (void)negotiated; }
+  virtual void OnFeatures(uint64_t negotiated) { (void)negotiated; }  // 0 after a reset
 
   virtual void StartRing(const VhostRingSetup& setup) = 0;
   // Between RestRing and ResumeRing or StopRing, nothing of the ring's memory, log and descriptors is touched. Loans of the
   // guest's memory may stay out: who has one holds its GuestMemory.
   virtual void RestRing(uint16_t ring) = 0;
-  // `setup` differs from that of StartRing in addresses, memory, log, descriptors or VHOST_F_LOG_ALL; its base is without meaning.
+  // `setup` differs from that of StartRing in addresses, memory, log, descriptors, `enabled` or VHOST_F_LOG_ALL; its base is
+  // without meaning.
   virtual void ResumeRing(const VhostRingSetup& setup) = 0;
   // Returns where the ring is, as GET_VRING_BASE has it; what was taken from it has been given back.
   virtual uint32_t StopRing(uint16_t ring) = 0;
@@ -153,6 +158,8 @@ struct VhostSnapshot {
 // Several lines: what was negotiated in words, regions, rings, errors.
 std::string VhostText(const VhostSnapshot& snapshot);
 
+class VhostDialogue;
+
 class VhostSession {
  public:
   // Listens, or begins to connect: a server that is not there yet is asked again, after 10 ms at first and 1 s at last.
@@ -169,9 +176,29 @@ class VhostSession {
   VhostSnapshot Snapshot() const;
 
  private:
-  class Impl;
-  explicit VhostSession(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  VhostSession(const VhostSessionOptions& options, VhostBackend& backend);
+  absl::Status OpenDescriptors();
+  bool Watch(int fd) const;
+
+  void AcceptCallers();
+  void Connect();
+  void Adopt(UniqueFd connection);
+  void HangUp();
+  void RetryLater();
+  void Publish();
+
+  const VhostSessionOptions options_;
+  VhostBackend& backend_;
+  std::optional<UnixListener> listener_;  // of a server
+  UniqueFd service_, timer_;
+  absl::Duration retry_;  // until the next attempt of a client
+  std::unique_ptr<VhostDialogue> dialogue_;
+
+  VhostSnapshot counts_;      // the counters, and the last error
+  uint64_t published_ = 0;    // messages of the dialogue that the snapshot knows
+  bool changed_ = true;       // since the last snapshot
+  mutable std::mutex mutex_;  // of snapshot_
+  VhostSnapshot snapshot_;
 };
 
 }  // namespace sluice

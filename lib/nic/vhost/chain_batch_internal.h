@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VHOST_CHAIN_BATCH_INTERNAL_H_
+#define SLUICE_NIC_VHOST_CHAIN_BATCH_INTERNAL_H_
+
+// Chains of descriptors as they were read from a ring, each once, and checked: private memory, which the guest cannot change.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace sluice {
+
+// Bytes in one place, all of them in the guest's memory.
+struct RingPiece {
+  uint8_t* at;
+  uint64_t guest;  // where the guest sees them
+  uint32_t bytes;
+};
+
+struct RingChain {
+  uint32_t id;           // what the driver knows it by: a split ring's head, a packed ring's buffer id
+  uint32_t written = 0;  // bytes that we put there: with the id, a used element of 2.7.8
+  uint32_t bytes;        // that it has room for, or brings
+  uint16_t slots;        // entries of the ring that it takes: 1, in a packed ring as many as its descriptors
+  uint16_t pieces;
+  uint32_t first;  // of its pieces
+};
+
+class ChainBatch {
+ public:
+  static constexpr size_t kChains = 64;
+  static constexpr size_t kPieces = 512;  // of all chains; so also the most that one may have
+
+  void Clear() { chains_used_ = pieces_used_ = 0; }
+  size_t size() const { return chains_used_; }
+  RingChain& operator[](size_t i) { return chains_[i]; }
+  const RingChain& operator[](size_t i) const { return chains_[i]; }
+  absl::Span<const RingPiece> pieces(const RingChain& chain) const {
+    return {&pieces_[chain.first], chain.pieces};
+  }
+  const RingPiece& first_piece(const RingChain& chain) const { return pieces_[chain.first]; }
+
+  // For rings, which fill it: the pieces of a chain first, then the chain, which takes those that came since the last.
+  bool room_for_piece() const { return pieces_used_ < kPieces; }
+  void AddPiece(const RingPiece& piece) { pieces_[pieces_used_++] = piece; }
+  void AddChain(uint32_t id, uint32_t slots, uint32_t bytes) {
+    const uint32_t first = first_free();
+    chains_[chains_used_++] = {.id = id,
+                               .bytes = bytes,
+                               .slots = static_cast<uint16_t>(slots),
+                               .pieces = static_cast<uint16_t>(pieces_used_ - first),
+                               .first = first};
+  }
+  // Forgets the pieces that no chain took.
+  void DropPieces() { pieces_used_ = first_free(); }
+
+ private:
+  uint32_t first_free() const {
+    if (chains_used_ == 0) return 0;
+    const RingChain& last = chains_[chains_used_ - 1];
+    return last.first + last.pieces;
+  }
+
+  uint32_t chains_used_ = 0;
+  uint32_t pieces_used_ = 0;
+  std::array<RingChain, kChains> chains_;
+  std::array<RingPiece, kPieces> pieces_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VHOST_CHAIN_BATCH_INTERNAL_H_

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VHOST_GUEST_LOANS_INTERNAL_H_
+#define SLUICE_NIC_VHOST_GUEST_LOANS_INTERNAL_H_
+
+// Which pieces of a guest's chains are lent to packets. Packets may outlive the ring and the connection that they came by:
+// so this outlives its source while anything is out, and keeps the memory that the packets point to.
+//
+// Threads: Lend, Keep, home and Sleep are the source's; Returned, on any.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/unique_fd_internal.h"
+#include "nic/vhost/guest_memory_internal.h"
+#include "sluice/packet/packet.h"
+
+namespace sluice {
+
+class GuestLoans final : public Lender {
+ public:
+  // For `slots` chains at a time. `wake` may be null.
+  static GuestLoans* Make(size_t slots, std::shared_ptr<const UniqueFd> wake) {
+    return new GuestLoans(slots, std::move(wake));
+  }
+  // The source is done with it. It goes with the last loan, or now.
+  void Leave() { Unhold(); }
+
+  // Keeps a table until nothing is lent.
+  void Keep(std::shared_ptr<const GuestMemory> memory);
+  // `pieces` of the chain in `slot`, which is home, are going out: each is returned once, with the slot as cookie.
+  void Lend(size_t slot, uint32_t pieces);
+  bool home(size_t slot) const { return out_[slot].load(std::memory_order_acquire) == 0; }
+  size_t lent() const { return holders_.load(std::memory_order_relaxed) - 1; }  // chains
+
+  // Before sleep and behind it. Asleep, a chain that comes home writes the eventfd; look for such chains behind Sleep(true).
+  void Sleep(bool asleep);
+  bool wakes() const { return wake_ != nullptr; }
+
+  void Returned(uint64_t cookie) override;
+
+ private:
+  GuestLoans(size_t slots, std::shared_ptr<const UniqueFd> wake);
+  ~GuestLoans() = default;
+  void Unhold();
+
+  const std::shared_ptr<const UniqueFd> wake_;
+  const std::unique_ptr<std::atomic<uint32_t>[]> out_;  // pieces of each chain
+  std::vector<std::shared_ptr<const GuestMemory>> kept_;
+  std::atomic<bool> asleep_{false};
+  std::atomic<size_t> holders_{1};  // the source, and each chain that is out
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VHOST_GUEST_LOANS_INTERNAL_H_

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VHOST_GUEST_SINK_INTERNAL_H_
+#define SLUICE_NIC_VHOST_GUEST_SINK_INTERNAL_H_
+
+// What a guest receives: packets, written into the buffers of its receiveq (virtio 1.2, 5.1.6.3).
+//
+//   packet ─▶ borrowed ─▶ borrowed        each piece copied once, from where it lies, and freed
+//      │          └────────┐
+//   │ header │ frame ... ││ ... ││ ... │  one chain a packet; with mergeable buffers as many as it takes
+//
+// The packets ask for nothing but what the guest agreed to finish itself: who sends sees to that (egress_internal.h). What no
+// header can say is dropped as kUnsupportedOffload.
+//
+// Threads: Send and TakeCall one at a time; the control calls while none of these runs. stats and fault from any thread.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "nic/vhost/chain_batch_internal.h"
+#include "nic/vhost/packed_ring_internal.h"
+#include "nic/vhost/ring_internal.h"
+#include "nic/vhost/split_ring_internal.h"
+#include "sluice/base/counters.h"
+#include "sluice/nic/queue.h"
+#include "sluice/packet/burst.h"
+
+namespace sluice {
+
+class GuestSink {
+ public:
+  GuestSink() = default;
+  GuestSink(const GuestSink&) = delete;
+  GuestSink& operator=(const GuestSink&) = delete;
+
+  // Control.
+  // ----------------------------------------------------------------------------------------------------
+  void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
+  // The same ring in other memory, or with another log.
+  void Replace(const RingPlace& place);
+  RingPosition Stop();
+  bool running() const { return running_; }
+  RingPosition position() const;
+
+  // Data path.
+  // ----------------------------------------------------------------------------------------------------
+  // As TxQueue::Send: takes packets from the front as far as the guest has buffers, and shows all of them to it at once. One
+  // that is longer than a chain, or with mergeable buffers than ChainBatch::kChains of them, is dropped as kTooLong.
+  size_t Send(Burst& burst);
+  // Whether the guest wants to be called for what was sent since this was last asked.
+  bool TakeCall() { return std::exchange(call_, false); }
+
+  RingFault fault() const { return fault_.load(std::memory_order_relaxed); }
+  QueueStats stats() const;
+
+ private:
+  template <typename Ring>
+  size_t SendTo(Ring& ring, Burst& burst);
+
+  RingShape shape_;
+  SplitRing split_;
+  PackedRing packed_;
+  bool running_ = false;
+  bool call_ = false;
+  std::atomic<RingFault> fault_{RingFault::kNone};
+  ChainBatch batch_;
+
+  alignas(kCacheLine) Counter packets_;
+  Counter bytes_;
+  DropCounters drops_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VHOST_GUEST_SINK_INTERNAL_H_

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VHOST_PACKED_RING_INTERNAL_H_
+#define SLUICE_NIC_VHOST_PACKED_RING_INTERNAL_H_
+
+// The device's side of a packed virtqueue (virtio 1.2, 2.8): one ring, in which both sides write.
+//
+//   │ address bytes id flags │ ... │
+//     driver: available in this round = AVAIL flag is the wrap counter, and USED is not
+//     device: used in this round      = both are
+//
+//     used_ ────────── taken_ ──────────▶ descriptors that the driver has made available
+//
+// Has the same verbs as SplitRing, for templates; see there what they do. Threads: one at a time.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "nic/vhost/chain_batch_internal.h"
+#include "nic/vhost/ring_internal.h"
+
+namespace sluice {
+
+class PackedRing {
+ public:
+  void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
+  void Replace(const RingPlace& place);
+  RingPosition position() const;
+  uint32_t outstanding() const { return outstanding_; }  // slots
+
+  void Fetch(ChainBatch& batch, size_t most, bool writable);
+  RingFault fault() const { return fault_; }
+  void Take(const RingChain* chains, size_t n);
+  void GiveBack(const RingChain* chains, size_t n);
+  void GiveBackUnwritten(const RingChain* chains, size_t n);
+  bool Publish();
+
+  void AskForKicks(bool wanted);
+  bool waiting() const;
+
+ private:
+  // A place in the ring, and the wrap counter there.
+  struct Place {
+    uint16_t index = 0;
+    bool wrap = true;
+  };
+  struct Descriptor {
+    uint64_t address;
+    uint32_t bytes;
+    uint16_t id;
+    uint16_t flags;
+  };
+  Place After(Place place, uint32_t slots) const;
+  bool IsAvailable(Place place, uint16_t flags) const;
+  Descriptor Read(uint32_t index) const;
+  bool Fail(RingFault fault);
+  bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
+  bool AddTable(ChainBatch& batch, const Descriptor& descriptor, bool writable, uint64_t& bytes);
+  bool FetchOdd(ChainBatch& batch, Place& at, uint32_t room, bool writable);
+  void WriteUsed(Place place, uint32_t id, uint32_t written);
+  bool WantsCall(Place before) const;
+  void LogDescriptor(uint32_t index) const;
+
+  RingShape shape_;
+  RingPlace place_;
+  uint64_t descriptors_guest_ = 0;  // where the guest sees the ring
+  uint64_t device_guest_ = 0;       // and the event structure that we write
+  GuestMemory::Hint hint_;
+  Place taken_;
+  Place used_;
+  uint32_t outstanding_ = 0;
+  Place shown_;               // the first that the driver does not see as used yet
+  uint64_t first_word_ = 0;   // of that one: written when all others are
+  bool never_called_ = true;  // since the start
+  RingFault fault_ = RingFault::kNone;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VHOST_PACKED_RING_INTERNAL_H_

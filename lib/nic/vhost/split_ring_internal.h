@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SLUICE_NIC_VHOST_SPLIT_RING_INTERNAL_H_
+#define SLUICE_NIC_VHOST_SPLIT_RING_INTERNAL_H_
+
+// The device's side of a split virtqueue (virtio 1.2, 2.7).
+//
+//   available ring │ flags │ index │ head head head ... │ used_event │      the driver writes
+//                                     │
+//   descriptors    │ address bytes flags next │ ... │                       the driver writes
+//                                     │
+//   used ring      │ flags │ index │ id bytes, ...      │ avail_event │     we write
+//
+//     used_ ────────── taken_ ─────────── available index
+//       given back       with us            waiting
+//
+// Has the same verbs as PackedRing, for templates. Threads: one at a time.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "nic/vhost/chain_batch_internal.h"
+#include "nic/vhost/ring_internal.h"
+
+namespace sluice {
+
+class SplitRing {
+ public:
+  void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
+  void Replace(const RingPlace& place);
+  RingPosition position() const { return {.available = taken_, .used = used_}; }
+  // Chains that were taken and are with us.
+  uint32_t outstanding() const { return static_cast<uint16_t>(taken_ - used_); }
+
+  // Reads up to `most` of the waiting chains into an empty batch, without taking them: fewer when there are no more, when the
+  // batch is full, or behind what is wrong. Their pieces are all to be written, or all to be read. What is wrong at the very
+  // front is the ring's fault, for good.
+  void Fetch(ChainBatch& batch, size_t most, bool writable);
+  RingFault fault() const { return fault_; }
+  // The first of those that were fetched are ours now.
+  void Take(const RingChain* chains, size_t n);
+  // Gives back chains, in the order in which they were taken.
+  void GiveBack(const RingChain* chains, size_t n);
+  // The same, of chains that nothing was written to.
+  void GiveBackUnwritten(const RingChain* chains, size_t n);
+  // Shows the driver what was given back. Whether it wants to be called for that.
+  bool Publish();
+
+  // Whether the driver is to kick when it makes more available. After true, look whether it did: waiting().
+  void AskForKicks(bool wanted);
+  bool waiting() const;
+
+ private:
+  // A descriptor, read from the guest once.
+  struct Descriptor {
+    uint64_t address;
+    uint32_t bytes;
+    uint16_t flags;
+    uint16_t next;
+  };
+  // A table of them: the ring's own, or a chain's.
+  struct Table {
+    const uint8_t* at;
+    uint32_t size;
+    bool indirect;
+  };
+  static Descriptor Read(const uint8_t* at);
+  bool Fail(RingFault fault);
+  bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
+  bool Walk(ChainBatch& batch, Table table, Descriptor descriptor, bool writable, uint64_t& bytes);
+  bool FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable);
+  bool WantsCall(uint16_t before) const;
+  void LogUsed(uint64_t offset, uint64_t bytes) const;
+
+  RingShape shape_;
+  RingPlace place_;
+  uint64_t device_guest_ = 0;  // where the guest sees the used ring
+  GuestMemory::Hint hint_;
+  uint16_t mask_ = 0;
+  uint16_t taken_ = 0;
+  uint16_t used_ = 0;
+  uint16_t shown_ = 0;        // the used index as the driver sees it
+  bool never_called_ = true;  // since the start: the driver's used_event is of before
+  RingFault fault_ = RingFault::kNone;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_NIC_VHOST_SPLIT_RING_INTERNAL_H_

@@ -9,6 +9,8 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "nic/vhost/guest_memory_internal.h"
+#include "nic/vhost/ring_internal.h"
 
 namespace sluice {
 
@@ -20,10 +22,10 @@ struct RingPiece {
 };
 
 struct RingChain {
-  uint32_t id;           // what the driver knows it by: a split ring's head, a packed ring's buffer id
-  uint32_t written = 0;  // bytes that we put there: with the id, a used element of 2.7.8
-  uint32_t bytes;        // that it has room for, or brings
-  uint16_t slots;        // entries of the ring that it takes: 1, in a packed ring as many as its descriptors
+  uint32_t id;       // what the driver knows it by: a split ring's head, a packed ring's buffer id
+  uint32_t written;  // bytes that we put there: with the id, a used element of 2.7.8
+  uint32_t bytes;    // that it has room for, or brings
+  uint16_t slots;    // entries of the ring that it takes: 1, in a packed ring as many as its descriptors
   uint16_t pieces;
   uint32_t first;  // of its pieces
 };
@@ -33,8 +35,13 @@ class ChainBatch {
   static constexpr size_t kChains = 64;
   static constexpr size_t kPieces = 512;  // of all chains; so also the most that one may have
 
-  void Clear() { chains_used_ = pieces_used_ = 0; }
+  void Clear() {
+    chains_used_ = pieces_used_ = 0;
+    full_ = false;
+  }
   size_t size() const { return chains_used_; }
+  // Whether that is why it has no more of them.
+  bool full() const { return full_ || chains_used_ == kChains; }
   RingChain& operator[](size_t i) { return chains_[i]; }
   const RingChain& operator[](size_t i) const { return chains_[i]; }
   absl::Span<const RingPiece> pieces(const RingChain& chain) const {
@@ -43,16 +50,17 @@ class ChainBatch {
   const RingPiece& first_piece(const RingChain& chain) const { return pieces_[chain.first]; }
 
   // For rings, which fill it: the pieces of a chain first, then the chain, which takes those that came since the last.
+  // ----------------------------------------------------------------------------------------------------
   bool room_for_piece() const { return pieces_used_ < kPieces; }
-  void AddPiece(const RingPiece& piece) { pieces_[pieces_used_++] = piece; }
-  void AddChain(uint32_t id, uint32_t slots, uint32_t bytes) {
-    const uint32_t first = first_free();
-    chains_[chains_used_++] = {.id = id,
-                               .bytes = bytes,
-                               .slots = static_cast<uint16_t>(slots),
-                               .pieces = static_cast<uint16_t>(pieces_used_ - first),
-                               .first = first};
+  // A chain of one piece; there is room.
+  void AddPlain(uint32_t id, const RingPiece& piece) {
+    chains_[chains_used_++] = {
+        .id = id, .written = 0, .bytes = piece.bytes, .slots = 1, .pieces = 1, .first = pieces_used_};
+    pieces_[pieces_used_++] = piece;
   }
+  // A descriptor's buffer: as many pieces as it lies in regions.
+  RingFault AddBuffer(const GuestMemory& memory, uint64_t guest, uint32_t bytes, GuestMemory::Hint& hint);
+  void AddChain(uint32_t id, uint32_t slots, uint64_t bytes);
   // Forgets the pieces that no chain took.
   void DropPieces() { pieces_used_ = first_free(); }
 
@@ -65,6 +73,7 @@ class ChainBatch {
 
   uint32_t chains_used_ = 0;
   uint32_t pieces_used_ = 0;
+  bool full_ = false;
   std::array<RingChain, kChains> chains_;
   std::array<RingPiece, kPieces> pieces_;
 };

@@ -50,14 +50,17 @@ class PackedRing {
     uint16_t flags;
   };
   Place After(Place place, uint32_t slots) const;
-  bool IsAvailable(Place place, uint16_t flags) const;
+  static bool IsAvailable(Place place, uint16_t flags);
+  static Descriptor Make(uint64_t address, uint64_t rest);
+  static Descriptor ReadOfTable(const uint8_t* at);
   Descriptor Read(uint32_t index) const;
-  bool Fail(RingFault fault);
+  bool AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain);
+  uint32_t FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room, bool writable);
+  bool AddTable(ChainBatch& batch, const Descriptor& table, bool writable, uint64_t& bytes);
   bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
-  bool AddTable(ChainBatch& batch, const Descriptor& descriptor, bool writable, uint64_t& bytes);
-  bool FetchOdd(ChainBatch& batch, Place& at, uint32_t room, bool writable);
-  void WriteUsed(Place place, uint32_t id, uint32_t written);
-  bool WantsCall(Place before) const;
+  bool Fail(ChainBatch& batch, RingFault fault);
+  void PutUsed(const RingChain& chain, uint32_t slots);
+  bool WantsCall();
   void LogDescriptor(uint32_t index) const;
 
   RingShape shape_;
@@ -68,8 +71,9 @@ class PackedRing {
   Place taken_;
   Place used_;
   uint32_t outstanding_ = 0;
-  Place shown_;               // the first that the driver does not see as used yet
-  uint64_t first_word_ = 0;   // of that one: written when all others are
+  Place shown_;               // the first that was given back since Publish
+  uint64_t first_rest_ = 0;   // of its descriptor: written when all others are
+  bool pending_ = false;      // there is such a one
   bool never_called_ = true;  // since the start
   RingFault fault_ = RingFault::kNone;
 };

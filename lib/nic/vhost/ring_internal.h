@@ -73,6 +73,9 @@ struct RingAreas {
   static RingAreas Of(uint32_t size, bool packed);
 };
 
+// Where the guest sees a byte of its memory; 0 for one that is not of it.
+uint64_t GuestAddressOf(const GuestMemory& memory, const uint8_t* at);
+
 // Why a ring stopped: what the driver put there cannot be. It stays stopped until it is started anew.
 enum class RingFault : uint8_t {
   kNone,

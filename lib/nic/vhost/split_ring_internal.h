@@ -37,7 +37,7 @@ class SplitRing {
   void Fetch(ChainBatch& batch, size_t most, bool writable);
   RingFault fault() const { return fault_; }
   // The first of those that were fetched are ours now.
-  void Take(const RingChain* chains, size_t n);
+  void Take(const RingChain*, size_t n) { taken_ = static_cast<uint16_t>(taken_ + n); }
   // Gives back chains, in the order in which they were taken.
   void GiveBack(const RingChain* chains, size_t n);
   // The same, of chains that nothing was written to.
@@ -64,12 +64,14 @@ class SplitRing {
     bool indirect;
   };
   static Descriptor Read(const uint8_t* at);
-  bool Fail(RingFault fault);
-  bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
-  bool Walk(ChainBatch& batch, Table table, Descriptor descriptor, bool writable, uint64_t& bytes);
   bool FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable);
-  bool WantsCall(uint16_t before) const;
-  void LogUsed(uint64_t offset, uint64_t bytes) const;
+  RingFault Open(const Descriptor& descriptor, Table& table);
+  bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
+  bool Fail(ChainBatch& batch, RingFault fault);
+  void PutElement(uint16_t index, const RingChain& chain);
+  bool WantsCall(uint16_t before);
+  void LogElements(size_t n) const;
+  void Log(uint64_t offset, uint64_t bytes) const;
 
   RingShape shape_;
   RingPlace place_;

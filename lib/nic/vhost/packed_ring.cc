@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "nic/vhost/guest_words_internal.h"
+#include "nic/vhost/packed_ring_internal.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kDescriptor = sizeof(vring_packed_desc);
+constexpr size_t kRest = offsetof(vring_packed_desc, len);  // length, id and flags, in one word
+constexpr size_t kEventFlags = offsetof(vring_packed_desc_event, flags);
+constexpr uint16_t kAvailable = 1u << VRING_PACKED_DESC_F_AVAIL;
+constexpr uint16_t kUsed = 1u << VRING_PACKED_DESC_F_USED;
+constexpr uint16_t kKinds = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT;
+constexpr uint16_t kWrapBit = 1u << VRING_PACKED_EVENT_F_WRAP_CTR;
+
+}  // namespace
+
+void PackedRing::Start(const RingShape& shape, const RingPlace& place, const RingPosition& position) {
+  shape_ = shape;
+  taken_ = {position.available, position.available_wrap};
+  used_ = shown_ = {position.used, position.used_wrap};
+  const bool same_round = taken_.wrap == used_.wrap;
+  outstanding_ = taken_.index + (same_round ? 0 : shape.size) - used_.index;
+  pending_ = false;
+  never_called_ = true;
+  fault_ = RingFault::kNone;
+  Replace(place);
+}
+
+void PackedRing::Replace(const RingPlace& place) {
+  place_ = place;
+  hint_ = {};
+  descriptors_guest_ = GuestAddressOf(*place_.memory, place_.descriptors);
+  device_guest_ = GuestAddressOf(*place_.memory, place_.device);
+  AskForKicks(false);
+}
+
+RingPosition PackedRing::position() const {
+  return {
+      .available = taken_.index, .used = used_.index, .available_wrap = taken_.wrap, .used_wrap = used_.wrap};
+}
+
+void PackedRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
+  if (fault_ != RingFault::kNone) return;
+  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
+  uint32_t room = shape_.size - outstanding_;
+  Place at = taken_;
+  const size_t n = std::min(most, ChainBatch::kChains);
+  while (batch.size() < n) {
+    const Descriptor descriptor = Read(at.index);
+    if (!IsAvailable(at, descriptor.flags)) return;
+    if (room == 0) [[unlikely]] {
+      Fail(batch, RingFault::kIndexJump);
+      return;
+    }
+    uint32_t slots = 1;
+    if (!AddPlain(batch, descriptor, plain)) [[unlikely]] {
+      slots = FetchOdd(batch, at, descriptor, room, writable);
+      if (slots == 0) return;
+    }
+    at = After(at, slots);
+    room -= slots;
+  }
+}
+
+inline bool PackedRing::AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain) {
+  if ((descriptor.flags & kKinds) != plain || descriptor.id >= shape_.size || !batch.room_for_piece())
+    return false;
+  const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
+  if (found.size() != descriptor.bytes || found.empty()) return false;
+  batch.AddPlain(descriptor.id, {found.data(), descriptor.address, descriptor.bytes});
+  return true;
+}
+
+// A chain of several descriptors, which lie one behind the other, or a table; or what is wrong with it. Returns how many
+// slots it takes, or 0. The id is in the last of them (2.8.6).
+uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room,
+                              bool writable) {
+  uint64_t bytes = 0;
+  for (uint32_t slots = 1;; ++slots) {
+    if (slots > room) return Fail(batch, RingFault::kChainLoop);
+    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
+      // It stands alone: nothing before it, nothing behind it (2.8.19).
+      if (slots != 1 || (descriptor.flags & VRING_DESC_F_NEXT) != 0)
+        return Fail(batch, RingFault::kIndirectChained);
+      if (!AddTable(batch, descriptor, writable, bytes)) return 0;
+    } else {
+      if (!AddPieces(batch, descriptor, writable)) return 0;
+      bytes += descriptor.bytes;
+    }
+    if ((descriptor.flags & VRING_DESC_F_NEXT) == 0) {
+      if (descriptor.id >= shape_.size) return Fail(batch, RingFault::kIdOutOfRange);
+      batch.AddChain(descriptor.id, slots, bytes);
+      return slots;
+    }
+    at = After(at, 1);
+    descriptor = Read(at.index);
+  }
+}
+
+// Descriptors in a table follow one another, and know of no flag but that for writing (2.8.7).
+bool PackedRing::AddTable(ChainBatch& batch, const Descriptor& table, bool writable, uint64_t& bytes) {
+  if (!shape_.indirect) return Fail(batch, RingFault::kIndirectRefused);
+  if (table.bytes == 0 || table.bytes % kDescriptor != 0) return Fail(batch, RingFault::kIndirectLength);
+  const absl::Span<uint8_t> found = place_.memory->At(table.address, table.bytes, hint_);
+  if (found.size() != table.bytes) return Fail(batch, RingFault::kNotInMemory);
+  for (size_t offset = 0; offset < found.size(); offset += kDescriptor) {
+    const Descriptor descriptor = ReadOfTable(found.data() + offset);
+    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) return Fail(batch, RingFault::kNestedIndirect);
+    if (!AddPieces(batch, descriptor, writable)) return false;
+    bytes += descriptor.bytes;
+  }
+  return true;
+}
+
+bool PackedRing::AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable) {
+  if (((descriptor.flags & VRING_DESC_F_WRITE) != 0) != writable)
+    return Fail(batch, RingFault::kWrongDirection);
+  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes, hint_);
+  return fault == RingFault::kNone || Fail(batch, fault);
+}
+
+// False, always. What is wrong behind good chains is found again when it is at the front.
+bool PackedRing::Fail(ChainBatch& batch, RingFault fault) {
+  if (batch.size() == 0) fault_ = fault;
+  batch.DropPieces();
+  return false;
+}
+
+// Acquire: what the flags stand for, in this descriptor and in those of its chain, is read behind them.
+PackedRing::Descriptor PackedRing::Read(uint32_t index) const {
+  const uint8_t* const at = place_.descriptors + kDescriptor * index;
+  const auto rest = Load<uint64_t>(at + kRest, __ATOMIC_ACQUIRE);
+  return Make(ReadOnce<uint64_t>(at), rest);
+}
+
+PackedRing::Descriptor PackedRing::ReadOfTable(const uint8_t* at) {
+  const auto rest = ReadOnce<uint64_t>(at + kRest);
+  return Make(ReadOnce<uint64_t>(at), rest);
+}
+
+PackedRing::Descriptor PackedRing::Make(uint64_t address, uint64_t rest) {
+  return {.address = address,
+          .bytes = static_cast<uint32_t>(rest),
+          .id = static_cast<uint16_t>(rest >> 32),
+          .flags = static_cast<uint16_t>(rest >> 48)};
+}
+
+bool PackedRing::IsAvailable(Place place, uint16_t flags) {
+  return (flags & (kAvailable | kUsed)) == (place.wrap ? kAvailable : kUsed);
+}
+
+PackedRing::Place PackedRing::After(Place place, uint32_t slots) const {
+  const uint32_t index = place.index + slots;
+  if (index < shape_.size) return {static_cast<uint16_t>(index), place.wrap};
+  return {static_cast<uint16_t>(index - shape_.size), !place.wrap};
+}
+
+void PackedRing::Take(const RingChain* chains, size_t n) {
+  uint32_t slots = 0;
+  for (size_t i = 0; i < n; ++i) slots += chains[i].slots;
+  outstanding_ += slots;
+  taken_ = After(taken_, slots);
+}
+
+void PackedRing::GiveBack(const RingChain* chains, size_t n) {
+  for (size_t i = 0; i < n; ++i) PutUsed(chains[i], chains[i].slots);
+}
+
+// In order, one descriptor may stand for those before it, too, in the place of the first (2.8.9).
+void PackedRing::GiveBackUnwritten(const RingChain* chains, size_t n) {
+  if (!shape_.in_order) return GiveBack(chains, n);
+  if (n == 0) return;
+  uint32_t slots = 0;
+  for (size_t i = 0; i < n; ++i) slots += chains[i].slots;
+  PutUsed(chains[n - 1], slots);
+}
+
+// The first since the driver was last shown something waits: behind it, it sees none of the others.
+void PackedRing::PutUsed(const RingChain& chain, uint32_t slots) {
+  const uint64_t flags =
+      (used_.wrap ? kAvailable | kUsed : 0) | (chain.written != 0 ? VRING_DESC_F_WRITE : 0);
+  const uint64_t rest = chain.written | uint64_t{chain.id} << 32 | flags << 48;
+  if (pending_) {
+    Store<uint64_t>(place_.descriptors + kDescriptor * used_.index + kRest, rest, __ATOMIC_RELAXED);
+    if (place_.log != nullptr) [[unlikely]]
+      LogDescriptor(used_.index);
+  } else {
+    shown_ = used_;
+    first_rest_ = rest;
+    pending_ = true;
+  }
+  used_ = After(used_, slots);
+  outstanding_ -= slots;
+}
+
+bool PackedRing::Publish() {
+  if (!pending_) return false;
+  pending_ = false;
+  // Release: the others, and the frames, are there before it.
+  Store<uint64_t>(place_.descriptors + kDescriptor * shown_.index + kRest, first_rest_, __ATOMIC_RELEASE);
+  if (place_.log != nullptr) [[unlikely]]
+    LogDescriptor(shown_.index);
+  // The driver says what it wants to be called for and then looks at the ring again; we do it the other way round. One of
+  // the two sees what the other did.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return WantsCall();
+}
+
+// 2.8.10. An index in the round before ours is as far back as the ring is long.
+bool PackedRing::WantsCall() {
+  const auto event = Load<uint32_t>(place_.driver, __ATOMIC_RELAXED);
+  const auto flags = static_cast<uint16_t>(event >> 16);
+  const bool first = std::exchange(never_called_, false);
+  if (flags != VRING_PACKED_EVENT_FLAG_DESC || !shape_.event_index)
+    return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+  const auto wanted = static_cast<uint16_t>(event);
+  const uint32_t back = ((wanted & kWrapBit) != 0) == used_.wrap ? 0 : shape_.size;
+  const uint32_t before = shown_.index - (shown_.wrap == used_.wrap ? 0 : shape_.size);
+  const uint32_t at = (wanted & ~uint32_t{kWrapBit}) - back;
+  return first ||
+         vring_need_event(static_cast<uint16_t>(at), used_.index, static_cast<uint16_t>(before)) != 0;
+}
+
+void PackedRing::AskForKicks(bool wanted) {
+  uint16_t flags = VRING_PACKED_EVENT_FLAG_DISABLE;
+  if (wanted) flags = shape_.event_index ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE;
+  if (wanted) {
+    const uint32_t at = taken_.index | (taken_.wrap ? kWrapBit : 0);
+    Store<uint16_t>(place_.device, static_cast<uint16_t>(at), __ATOMIC_RELAXED);
+  }
+  // Release: the place is there before the flag that says that it counts.
+  Store<uint16_t>(place_.device + kEventFlags, flags, __ATOMIC_RELEASE);
+  if (place_.log != nullptr) place_.log->Mark(device_guest_, sizeof(vring_packed_desc_event));
+  // As in Publish: either the driver sees the wish, or we, in waiting(), what it made available.
+  if (wanted) std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+bool PackedRing::waiting() const { return IsAvailable(taken_, Read(taken_.index).flags); }
+
+void PackedRing::LogDescriptor(uint32_t index) const {
+  place_.log->Mark(descriptors_guest_ + kDescriptor * index, kDescriptor);
+}
+
+}  // namespace sluice

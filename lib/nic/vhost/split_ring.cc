@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "nic/vhost/guest_words_internal.h"
+#include "nic/vhost/split_ring_internal.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kAvailableIndex = offsetof(vring_avail, idx);
+constexpr size_t kHeads = sizeof(vring_avail);
+constexpr size_t kUsedIndex = offsetof(vring_used, idx);
+constexpr size_t kElements = sizeof(vring_used);
+constexpr size_t kElement = sizeof(vring_used_elem);
+constexpr size_t kDescriptor = sizeof(vring_desc);
+// A table may be longer than the ring: Linux makes such ones. A descriptor's next names no more.
+constexpr uint32_t kLongestTable = 65536;
+
+static_assert(offsetof(RingChain, id) == offsetof(vring_used_elem, id));
+static_assert(offsetof(RingChain, written) == offsetof(vring_used_elem, len));
+
+}  // namespace
+
+void SplitRing::Start(const RingShape& shape, const RingPlace& place, const RingPosition& position) {
+  shape_ = shape;
+  mask_ = static_cast<uint16_t>(shape.size - 1);
+  taken_ = position.available;
+  used_ = shown_ = position.used;
+  never_called_ = true;
+  fault_ = RingFault::kNone;
+  Replace(place);
+}
+
+void SplitRing::Replace(const RingPlace& place) {
+  place_ = place;
+  hint_ = {};
+  device_guest_ = GuestAddressOf(*place_.memory, place_.device);
+  AskForKicks(false);
+}
+
+void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
+  if (fault_ != RingFault::kNone) return;
+  // 1. Look. Acquire: the heads and descriptors that the index stands for are read after it.
+  const uint16_t available = Load<uint16_t>(place_.driver + kAvailableIndex, __ATOMIC_ACQUIRE);
+  const uint16_t waiting = static_cast<uint16_t>(available - taken_);
+  if (waiting == 0) return;
+  if (static_cast<uint16_t>(available - used_) > shape_.size) {
+    fault_ = RingFault::kIndexJump;
+    return;
+  }
+  const size_t n = std::min({size_t{waiting}, most, ChainBatch::kChains});
+
+  // 2. The heads. Their descriptors are on the way while the rest is looked at.
+  std::array<uint16_t, ChainBatch::kChains> heads;
+  for (size_t i = 0; i < n; ++i) {
+    heads[i] = ReadOnce<uint16_t>(place_.driver + kHeads + sizeof(uint16_t) * ((taken_ + i) & mask_));
+    __builtin_prefetch(place_.descriptors + kDescriptor * (heads[i] & mask_));
+  }
+
+  // 3. The descriptors: as a rule one a chain.
+  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (heads[i] > mask_) [[unlikely]] {
+      Fail(batch, RingFault::kHeadOutOfRange);
+      return;
+    }
+    const Descriptor descriptor = Read(place_.descriptors + kDescriptor * heads[i]);
+    if (descriptor.flags == plain && batch.room_for_piece()) [[likely]] {
+      const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
+      if (found.size() == descriptor.bytes && !found.empty()) [[likely]] {
+        batch.AddPlain(heads[i], {found.data(), descriptor.address, descriptor.bytes});
+        continue;
+      }
+    }
+    if (!FetchOdd(batch, heads[i], descriptor, writable)) return;
+  }
+}
+
+// A chain of several descriptors, a table of them, or of both (2.7.5.3.2); or what is wrong with it.
+bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable) {
+  Table table{place_.descriptors, shape_.size, false};
+  uint64_t bytes = 0;
+  for (uint32_t steps = 1;; ++steps) {
+    if (steps > table.size) return Fail(batch, RingFault::kChainLoop);
+    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
+      if (const RingFault fault = Open(descriptor, table); fault != RingFault::kNone)
+        return Fail(batch, fault);
+      descriptor = Read(table.at);
+      steps = 0;
+      continue;
+    }
+    if (!AddPieces(batch, descriptor, writable)) return false;
+    bytes += descriptor.bytes;
+    if ((descriptor.flags & VRING_DESC_F_NEXT) == 0) break;
+    if (descriptor.next >= table.size) return Fail(batch, RingFault::kNextOutOfRange);
+    descriptor = Read(table.at + kDescriptor * descriptor.next);
+  }
+  batch.AddChain(head, 1, bytes);
+  return true;
+}
+
+// From a descriptor to the table that it names.
+RingFault SplitRing::Open(const Descriptor& descriptor, Table& table) {
+  if (!shape_.indirect) return RingFault::kIndirectRefused;
+  if (table.indirect) return RingFault::kNestedIndirect;
+  if ((descriptor.flags & VRING_DESC_F_NEXT) != 0) return RingFault::kIndirectChained;
+  const uint32_t size = descriptor.bytes / kDescriptor;
+  if (size == 0 || size > kLongestTable || descriptor.bytes % kDescriptor != 0)
+    return RingFault::kIndirectLength;
+  const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
+  if (found.size() != descriptor.bytes) return RingFault::kNotInMemory;
+  table = {found.data(), size, true};
+  return RingFault::kNone;
+}
+
+bool SplitRing::AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable) {
+  if (((descriptor.flags & VRING_DESC_F_WRITE) != 0) != writable)
+    return Fail(batch, RingFault::kWrongDirection);
+  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes, hint_);
+  return fault == RingFault::kNone || Fail(batch, fault);
+}
+
+// False, always. What is wrong behind good chains is found again when it is at the front.
+bool SplitRing::Fail(ChainBatch& batch, RingFault fault) {
+  if (batch.size() == 0) fault_ = fault;
+  batch.DropPieces();
+  return false;
+}
+
+SplitRing::Descriptor SplitRing::Read(const uint8_t* at) {
+  const auto rest = ReadOnce<uint64_t>(at + offsetof(vring_desc, len));
+  return {.address = ReadOnce<uint64_t>(at),
+          .bytes = static_cast<uint32_t>(rest),
+          .flags = static_cast<uint16_t>(rest >> 32),
+          .next = static_cast<uint16_t>(rest >> 48)};
+}
+
+void SplitRing::GiveBack(const RingChain* chains, size_t n) {
+  for (size_t i = 0; i < n; ++i) PutElement(static_cast<uint16_t>(used_ + i), chains[i]);
+  LogElements(n);
+  used_ = static_cast<uint16_t>(used_ + n);
+}
+
+// In order, one element may stand for those before it, too, in the place of the first (2.7.9).
+void SplitRing::GiveBackUnwritten(const RingChain* chains, size_t n) {
+  if (!shape_.in_order) return GiveBack(chains, n);
+  if (n == 0) return;
+  PutElement(used_, chains[n - 1]);
+  LogElements(1);
+  used_ = static_cast<uint16_t>(used_ + n);
+}
+
+void SplitRing::PutElement(uint16_t index, const RingChain& chain) {
+  std::memcpy(place_.device + kElements + kElement * (index & mask_), &chain.id, kElement);
+}
+
+bool SplitRing::Publish() {
+  if (shown_ == used_) return false;
+  // Release: the elements, and the frames that they stand for, are there before the index.
+  Store<uint16_t>(place_.device + kUsedIndex, used_, __ATOMIC_RELEASE);
+  if (place_.log != nullptr) [[unlikely]]
+    Log(kUsedIndex, sizeof(uint16_t));
+  const uint16_t before = std::exchange(shown_, used_);
+  // The driver says what it wants to be called for and then looks at the index again; we do it the other way round. One of
+  // the two sees what the other did.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return WantsCall(before);
+}
+
+bool SplitRing::WantsCall(uint16_t before) {
+  if (!shape_.event_index)
+    return (Load<uint16_t>(place_.driver, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT) == 0;
+  const uint8_t* const event = place_.driver + kHeads + sizeof(uint16_t) * shape_.size;
+  const bool first = std::exchange(never_called_, false);
+  return first || vring_need_event(Load<uint16_t>(event, __ATOMIC_RELAXED), used_, before) != 0;
+}
+
+void SplitRing::AskForKicks(bool wanted) {
+  if (shape_.event_index) {
+    // A kick is for the step from this index to the next one. One behind us is not met again.
+    const size_t offset = kElements + kElement * shape_.size;
+    Store<uint16_t>(place_.device + offset, static_cast<uint16_t>(wanted ? taken_ : taken_ - 1),
+                    __ATOMIC_RELAXED);
+    if (place_.log != nullptr) Log(offset, sizeof(uint16_t));
+  } else {
+    Store<uint16_t>(place_.device, wanted ? 0 : VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+    if (place_.log != nullptr) Log(0, sizeof(uint16_t));
+  }
+  // As in Publish: either the driver sees the wish, or we, in waiting(), what it made available.
+  if (wanted) std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+bool SplitRing::waiting() const {
+  return Load<uint16_t>(place_.driver + kAvailableIndex, __ATOMIC_RELAXED) != taken_;
+}
+
+// Of the next `n` elements, which may be at the ring's end and its beginning.
+void SplitRing::LogElements(size_t n) const {
+  if (place_.log == nullptr) [[likely]]
+    return;
+  const size_t first = used_ & mask_;
+  const size_t until_end = std::min<size_t>(n, shape_.size - first);
+  Log(kElements + kElement * first, kElement * until_end);
+  Log(kElements, kElement * (n - until_end));
+}
+
+void SplitRing::Log(uint64_t offset, uint64_t bytes) const {
+  place_.log->Mark(device_guest_ + offset, bytes);
+}
+
+}  // namespace sluice

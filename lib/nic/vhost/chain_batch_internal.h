@@ -47,6 +47,10 @@ class ChainBatch {
   absl::Span<const RingPiece> pieces(const RingChain& chain) const {
     return {&pieces_[chain.first], chain.pieces};
   }
+  // Of all chains from one on: they lie one behind the other.
+  absl::Span<const RingPiece> PiecesFrom(size_t i) const {
+    return {&pieces_[chains_[i].first], pieces_used_ - chains_[i].first};
+  }
   const RingPiece& first_piece(const RingChain& chain) const { return pieces_[chain.first]; }
 
   // For rings, which fill it: the pieces of a chain first, then the chain, which takes those that came since the last.

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/asymmetric_fence_internal.h"
 #include "nic/vhost/guest_loans_internal.h"
 
 namespace sluice {
@@ -24,14 +25,16 @@ void GuestLoans::Lend(size_t slot, uint32_t pieces) {
 void GuestLoans::Sleep(bool asleep) {
   asleep_.store(asleep, std::memory_order_relaxed);
   // With the one in Returned: either the source sees the chain that came home, or that thread sees the sleeper.
-  if (asleep) std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (asleep) HeavyFence();
 }
 
 // Release: the bytes were read before the guest gets them back. Acquire, for the last: it stands for the others.
 void GuestLoans::Returned(uint64_t cookie) {
   if (out_[cookie].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (wake_ != nullptr && asleep_.exchange(false, std::memory_order_relaxed)) eventfd_write(wake_->get(), 1);
+  LightFence();
+  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed) &&
+      wake_ != nullptr)
+    eventfd_write(wake_->get(), 1);
   Unhold();
 }
 

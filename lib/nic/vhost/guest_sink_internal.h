@@ -55,14 +55,35 @@ class GuestSink {
   QueueStats stats() const;
 
  private:
+  static constexpr uint32_t kUsualHeader = 12;
+
+  // Of one Send: packets off the burst, and those of them that were not dropped.
+  struct Done {
+    size_t taken = 0;
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  // Of one packet: how many chains it took, none when it was dropped; or that it has to wait for more.
+  struct Outcome {
+    size_t chains = 0;
+    bool waits = false;
+  };
   template <typename Ring>
   size_t SendTo(Ring& ring, Burst& burst);
+  size_t WriteAll(Burst& burst, Done& done);
+  void WritePlain(const Packet& packet, size_t i);
+  Outcome WriteOdd(Packet& packet, size_t first);
+  size_t ChainsFor(uint32_t bytes, size_t first) const;
+  Outcome Drop(DropReason reason);
+  bool HasVerdict(const Packet& packet) const;
+  void LogWritten(size_t chains) const;
 
   RingShape shape_;
   SplitRing split_;
   PackedRing packed_;
   bool running_ = false;
   bool call_ = false;
+  const DirtyLog* log_ = nullptr;  // of the ring's place
   std::atomic<RingFault> fault_{RingFault::kNone};
   ChainBatch batch_;
 

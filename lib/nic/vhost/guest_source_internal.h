@@ -27,8 +27,10 @@
 #include "nic/vhost/chain_batch_internal.h"
 #include "nic/vhost/guest_loans_internal.h"
 #include "nic/vhost/packed_ring_internal.h"
+#include "nic/vhost/piece_cursor_internal.h"
 #include "nic/vhost/ring_internal.h"
 #include "nic/vhost/split_ring_internal.h"
+#include "nic/wire/virtio_net_header_internal.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/queue.h"
 #include "sluice/packet/burst.h"
@@ -83,18 +85,33 @@ class GuestSource {
   QueueStats stats() const;
 
  private:
+  static constexpr size_t kLongestHeader = 20;
+
   template <typename Ring>
-  size_t ReceiveFrom(Ring& ring, Burst& burst);
+  size_t ReceiveFrom(Ring& ring, Burst& burst, bool woken);
   template <typename Ring>
   size_t TakeAll(Ring& ring, Burst& burst);
+  bool Fill(Packet& packet, size_t i);
+  bool FillOdd(Packet& packet, size_t i);
+  bool TakeInHeader(const VirtioNetHeader& header, Packet& packet);
+  bool Drop(DropReason reason);
+  bool Borrow(Packet& packet, PieceCursor cursor, uint32_t bytes, size_t slot);
+  size_t GetPackets(Packet** to, size_t n);
+  size_t GetCharged(Packet** to, size_t n);
+
+  // Where the i-th chain of the batch is held, if it has to be.
+  size_t SlotOf(size_t i) const {
+    const size_t slot = held_first_ + held_count_ + i;
+    return slot % shape_.size;
+  }
+  void Hold(size_t n);
   template <typename Ring>
   size_t GiveBackHome(Ring& ring);
   template <typename Ring>
-  void GiveBack(Ring& ring, size_t n);
+  void GiveBackHeld(Ring& ring, size_t run);
   template <typename Ring>
-  void Hold(Ring& ring, size_t n);
-  size_t GetPackets(Packet** to, size_t n);
-  void FetchedFault(RingFault fault);
+  void GiveAllBack(Ring& ring);
+  void Disarm();
 
   const GuestSourceOptions options_;
   RingShape shape_;
@@ -103,6 +120,9 @@ class GuestSource {
   bool running_ = false;
   bool call_ = false;
   bool armed_ = false;
+  bool lending_ = false;  // a chain of the batch at hand was lent
+  uint32_t headroom_ = 0;
+  uint32_t copy_limit_ = 0;
   std::atomic<RingFault> fault_{RingFault::kNone};
 
   GuestLoans* loans_ = nullptr;

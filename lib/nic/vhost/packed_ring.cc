@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "nic/vhost/guest_words_internal.h"
@@ -207,7 +206,7 @@ bool PackedRing::Publish() {
     LogDescriptor(shown_.index);
   // The driver says what it wants to be called for and then looks at the ring again; we do it the other way round. One of
   // the two sees what the other did.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  GuestFence();
   return WantsCall();
 }
 
@@ -237,7 +236,7 @@ void PackedRing::AskForKicks(bool wanted) {
   Store<uint16_t>(place_.device + kEventFlags, flags, __ATOMIC_RELEASE);
   if (place_.log != nullptr) place_.log->Mark(device_guest_, sizeof(vring_packed_desc_event));
   // As in Publish: either the driver sees the wish, or we, in waiting(), what it made available.
-  if (wanted) std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (wanted) GuestFence();
 }
 
 bool PackedRing::waiting() const { return IsAvailable(taken_, Read(taken_.index).flags); }

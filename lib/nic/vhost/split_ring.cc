@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -167,7 +166,7 @@ bool SplitRing::Publish() {
   const uint16_t before = std::exchange(shown_, used_);
   // The driver says what it wants to be called for and then looks at the index again; we do it the other way round. One of
   // the two sees what the other did.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  GuestFence();
   return WantsCall(before);
 }
 
@@ -191,7 +190,7 @@ void SplitRing::AskForKicks(bool wanted) {
     if (place_.log != nullptr) Log(0, sizeof(uint16_t));
   }
   // As in Publish: either the driver sees the wish, or we, in waiting(), what it made available.
-  if (wanted) std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (wanted) GuestFence();
 }
 
 bool SplitRing::waiting() const {

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "nic/vhost/guest_sink_internal.h"
+#include "nic/vhost/guest_words_internal.h"
+#include "nic/vhost/piece_cursor_internal.h"
+#include "nic/wire/virtio_net_header_internal.h"
+#include "sluice/packet/packet_pool.h"
+
+namespace sluice {
+namespace {
+
+// The header in all its lengths (5.1.6.1): what is shared with tuntap, then how many chains the frame takes, then its hash.
+struct LongHeader {
+  VirtioNetHeader net;
+  uint16_t chains = 1;
+  uint32_t hash = 0;
+  uint16_t hash_type = 0;
+  uint16_t padding = 0;
+};
+static_assert(sizeof(LongHeader) == 20);
+
+// 5.1.6.4.4.
+uint16_t HashType(RssType type) {
+  switch (type) {
+    case RssType::kIpv4:
+      return 1;
+    case RssType::kIpv4Tcp:
+      return 2;
+    case RssType::kIpv4Udp:
+      return 3;
+    case RssType::kIpv6:
+      return 4;
+    case RssType::kIpv6Tcp:
+      return 5;
+    case RssType::kIpv6Udp:
+      return 6;
+    default:
+      return 0;
+  }
+}
+
+}  // namespace
+
+void GuestSink::Start(const RingShape& shape, const RingPlace& place, const RingPosition& position) {
+  shape_ = shape;
+  shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
+  log_ = place.log.get();
+  fault_.store(RingFault::kNone, std::memory_order_relaxed);
+  call_ = false;
+  running_ = true;
+}
+
+void GuestSink::Replace(const RingPlace& place) {
+  if (!running_) return;
+  shape_.packed ? packed_.Replace(place) : split_.Replace(place);
+  log_ = place.log.get();
+}
+
+RingPosition GuestSink::Stop() {
+  running_ = false;
+  return position();
+}
+
+RingPosition GuestSink::position() const { return shape_.packed ? packed_.position() : split_.position(); }
+
+size_t GuestSink::Send(Burst& burst) {
+  if (!running_ || fault() != RingFault::kNone || burst.empty()) return 0;
+  return shape_.packed ? SendTo(packed_, burst) : SendTo(split_, burst);
+}
+
+template <typename Ring>
+size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
+  Done done;
+  size_t wanted = burst.size();
+  while (done.taken < burst.size()) {
+    // 1. Read as many chains as there are packets, or all that can be, once one takes several.
+    batch_.Clear();
+    ring.Fetch(batch_, wanted, /*writable=*/true);
+    if (ring.fault() != RingFault::kNone) [[unlikely]]
+      fault_.store(ring.fault(), std::memory_order_relaxed);
+
+    // 2. Fill them, and give back those that were.
+    const size_t before = done.taken;
+    const size_t chains = WriteAll(burst, done);
+    if (log_ != nullptr) [[unlikely]]
+      LogWritten(chains);
+    ring.Take(&batch_[0], chains);
+    ring.GiveBack(&batch_[0], chains);
+
+    // 3. One that all of them together have no room for: is that all that the guest has?
+    if (done.taken != before) continue;
+    if (batch_.full()) {
+      drops_.Add(DropReason::kTooLong);
+      ++done.taken;
+    } else if (batch_.size() < wanted) {
+      break;
+    }
+    wanted = ChainBatch::kChains;
+  }
+  call_ |= ring.Publish();
+  packets_.Add(done.packets);
+  bytes_.Add(done.bytes);
+  PacketPool::Put(burst.begin(), done.taken);
+  burst.DropFront(done.taken);
+  return done.taken;
+}
+
+// As many packets as there is room for. Returns how many chains they took.
+size_t GuestSink::WriteAll(Burst& burst, Done& done) {
+  size_t used = 0;
+  for (; done.taken < burst.size() && used < batch_.size(); ++done.taken) {
+    Packet& packet = burst[done.taken];
+    const RingChain& chain = batch_[used];
+    const uint32_t bytes = packet.length();
+    const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
+    if (plain && bytes + shape_.header_bytes <= chain.bytes) [[likely]] {
+      WritePlain(packet, used++);
+    } else {
+      const Outcome outcome = WriteOdd(packet, used);
+      if (outcome.waits) break;
+      used += outcome.chains;
+      if (outcome.chains == 0) continue;
+    }
+    ++done.packets;
+    done.bytes += bytes;
+  }
+  return used;
+}
+
+// A packet of one piece that asks for nothing, into a chain of one piece that it fits.
+inline void GuestSink::WritePlain(const Packet& packet, size_t i) {
+  RingChain& chain = batch_[i];
+  uint8_t* const at = batch_.first_piece(chain).at;
+  const uint64_t flags = HasVerdict(packet) ? VirtioNetHeader::kDataValid : 0;
+  if (shape_.header_bytes == kUsualHeader) [[likely]] {
+    constexpr uint32_t kOneChain = 1u << 16;
+    std::memcpy(at, &flags, sizeof(flags));
+    std::memcpy(at + sizeof(flags), &kOneChain, sizeof(kOneChain));
+  } else {
+    LongHeader header;
+    header.net.flags = static_cast<uint8_t>(flags);
+    header.hash = packet.rss_type == RssType::kNone ? 0 : packet.rss_hash;
+    header.hash_type = HashType(packet.rss_type);
+    std::memcpy(at, &header, shape_.header_bytes);
+  }
+  CopyBytes(at + shape_.header_bytes, packet.data(), packet.length());
+  chain.written = shape_.header_bytes + packet.length();
+}
+
+// Any packet into any chains, from the one at `first` on.
+GuestSink::Outcome GuestSink::WriteOdd(Packet& packet, size_t first) {
+  const uint32_t bytes = shape_.header_bytes + packet.length();
+  const size_t chains = ChainsFor(bytes, first);
+  if (chains == 0 && shape_.mergeable) return {.waits = true};
+  if (chains == 0) return Drop(DropReason::kTooLong);
+
+  LongHeader header;
+  if (packet.offload.any()) {
+    if (const auto refused = Express(packet, header.net)) return Drop(*refused);
+  } else if (HasVerdict(packet)) {
+    header.net.flags = VirtioNetHeader::kDataValid;
+  }
+  header.chains = static_cast<uint16_t>(chains);
+  header.hash = packet.rss_type == RssType::kNone ? 0 : packet.rss_hash;
+  header.hash_type = HashType(packet.rss_type);
+
+  PieceCursor cursor(batch_.PiecesFrom(first));
+  cursor.Write(reinterpret_cast<const uint8_t*>(&header), shape_.header_bytes);
+  for (const Packet* piece = &packet; piece != nullptr; piece = piece->next())
+    cursor.Write(piece->data(), piece->head_length());
+  uint32_t left = bytes;
+  for (size_t i = first; i < first + chains; ++i) {
+    batch_[i].written = std::min(left, batch_[i].bytes);
+    left -= batch_[i].written;
+  }
+  return {.chains = chains};
+}
+
+// How many of the chains from `first` on have room for `bytes`; 0 where all of them have not.
+size_t GuestSink::ChainsFor(uint32_t bytes, size_t first) const {
+  const size_t end = shape_.mergeable ? batch_.size() : first + 1;
+  uint64_t room = 0;
+  for (size_t i = first; i < end; ++i) {
+    room += batch_[i].bytes;
+    if (room >= bytes) return i - first + 1;
+  }
+  return 0;
+}
+
+GuestSink::Outcome GuestSink::Drop(DropReason reason) {
+  drops_.Add(reason);
+  return {};
+}
+
+bool GuestSink::HasVerdict(const Packet& packet) const {
+  return packet.l4_checksum == ChecksumVerdict::kGood && shape_.takes_verdicts;
+}
+
+void GuestSink::LogWritten(size_t chains) const {
+  for (size_t i = 0; i < chains; ++i) {
+    uint32_t left = batch_[i].written;
+    for (const RingPiece& piece : batch_.pieces(batch_[i])) {
+      const uint32_t here = std::min(left, piece.bytes);
+      log_->Mark(piece.guest, here);
+      left -= here;
+    }
+  }
+}
+
+QueueStats GuestSink::stats() const {
+  return {.packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
+}
+
+}  // namespace sluice

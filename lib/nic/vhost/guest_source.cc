@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <optional>
+
+#include "nic/vhost/guest_source_internal.h"
+#include "nic/vhost/guest_words_internal.h"
+#include "nic/wire/virtio_net_header_internal.h"
+
+namespace sluice {
+namespace {
+
+// Copied of a frame whose payload is borrowed: more than the headers that Parse follows.
+constexpr uint32_t kHeadBytes = 256;
+constexpr uint32_t kShortestFrame = 14;
+
+// What counts of the header, read once: every length of header begins with it.
+VirtioNetHeader ReadHeader(const uint8_t* at) {
+  static_assert(sizeof(VirtioNetHeader) == sizeof(uint64_t) + sizeof(uint16_t));
+  const auto first = ReadOnce<uint64_t>(at);
+  const auto last = ReadOnce<uint16_t>(at + sizeof(first));
+  std::array<uint8_t, sizeof(VirtioNetHeader)> header;
+  std::memcpy(header.data(), &first, sizeof(first));
+  std::memcpy(header.data() + sizeof(first), &last, sizeof(last));
+  return std::bit_cast<VirtioNetHeader>(header);
+}
+
+bool Asks(const VirtioNetHeader& header) {
+  return (header.flags & (VirtioNetHeader::kNeedsChecksum | VirtioNetHeader::kDataValid)) != 0 ||
+         header.gso_type != VirtioNetHeader::kWhole;
+}
+
+}  // namespace
+
+void GuestSource::Start(const RingShape& shape, const RingPlace& place, const RingPosition& position) {
+  Stop();
+  shape_ = shape;
+  loans_ = GuestLoans::Make(shape.size, options_.wake);
+  loans_->Keep(place.memory);
+  held_.assign(shape.size, {});
+  held_first_ = held_count_ = 0;
+  headroom_ = options_.pool->options().headroom;
+  copy_limit_ = std::min(options_.copy_up_to, options_.pool->options().buffer_size - headroom_);
+  shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
+  fault_.store(RingFault::kNone, std::memory_order_relaxed);
+  armed_ = call_ = false;
+  running_ = true;
+}
+
+void GuestSource::Replace(const RingPlace& place) {
+  if (!running_) return;
+  loans_->Keep(place.memory);
+  Disarm();
+  shape_.packed ? packed_.Replace(place) : split_.Replace(place);
+}
+
+RingPosition GuestSource::Stop() {
+  if (!running_) return position();
+  Disarm();
+  if (fault() == RingFault::kNone) shape_.packed ? GiveAllBack(packed_) : GiveAllBack(split_);
+  loans_->Leave();
+  loans_ = nullptr;
+  held_count_ = 0;
+  running_ = false;
+  return position();
+}
+
+RingPosition GuestSource::position() const { return shape_.packed ? packed_.position() : split_.position(); }
+
+size_t GuestSource::Receive(Burst& burst) {
+  if (!running_ || fault() != RingFault::kNone) return 0;
+  const bool woken = armed_;
+  Disarm();
+  return shape_.packed ? ReceiveFrom(packed_, burst, woken) : ReceiveFrom(split_, burst, woken);
+}
+
+template <typename Ring>
+size_t GuestSource::ReceiveFrom(Ring& ring, Burst& burst, bool woken) {
+  if (held_count_ != 0) GiveBackHome(ring);
+  const size_t got = TakeAll(ring, burst);
+  call_ |= ring.Publish();
+  if (woken && got != 0) wakeups_.Add();
+  return got;
+}
+
+template <typename Ring>
+size_t GuestSource::TakeAll(Ring& ring, Burst& burst) {
+  // 1. Read the chains, and send for their first bytes.
+  batch_.Clear();
+  ring.Fetch(batch_, burst.room(), /*writable=*/false);
+  if (batch_.size() == 0) {
+    if (ring.fault() != RingFault::kNone) fault_.store(ring.fault(), std::memory_order_relaxed);
+    return 0;
+  }
+
+  // 2. Make packets of them. Those for which the pool has none wait in the ring.
+  Packet** const packets = burst.Extend(batch_.size());
+  const size_t n = GetPackets(packets, batch_.size());
+  size_t good = 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < n; ++i) {
+    Packet* const packet = packets[i];
+    if (!Fill(*packet, i)) [[unlikely]] {
+      PacketPtr dropped(packet);
+      continue;
+    }
+    packets[good++] = packet;
+    bytes += packet->length();
+  }
+  burst.DropBack(batch_.size() - good);
+
+  // 3. Give the chains back, or hold them until what is lent of them, or of one before them, is home.
+  ring.Take(&batch_[0], n);
+  if (held_count_ == 0 && !lending_) [[likely]] {
+    ring.GiveBackUnwritten(&batch_[0], n);
+  } else {
+    Hold(n);
+    GiveBackHome(ring);
+  }
+  packets_.Add(good);
+  bytes_.Add(bytes);
+  return good;
+}
+
+// The frame of a chain, in a packet that GetPackets gave. False when it is dropped, and counted.
+inline bool GuestSource::Fill(Packet& packet, size_t i) {
+  const RingChain& chain = batch_[i];
+  const RingPiece* const first = &batch_.first_piece(chain);
+  const uint32_t bytes =
+      chain.bytes - shape_.header_bytes;  // more than the limit where the header is not whole
+  const bool apart = chain.pieces == 2 && first->bytes == shape_.header_bytes;
+  if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < kShortestFrame) [[unlikely]]
+    return FillOdd(packet, i);
+  const uint8_t* const frame = apart ? first[1].at : first->at + shape_.header_bytes;
+  const VirtioNetHeader header = ReadHeader(first->at);
+  packet.Restart(headroom_, bytes);
+  packet.Arrive(options_.arrival);
+  CopyBytes(packet.data(), frame, bytes);
+  return !Asks(header) || TakeInHeader(header, packet);
+}
+
+// Long frames, and those in several pieces.
+bool GuestSource::FillOdd(Packet& packet, size_t i) {
+  const RingChain& chain = batch_[i];
+  packet.Restart(headroom_, 0);
+  packet.Arrive(options_.arrival);
+  if (chain.bytes < shape_.header_bytes + kShortestFrame) return Drop(DropReason::kTooShort);
+  const uint32_t bytes = chain.bytes - shape_.header_bytes;
+  if (bytes > kLongestFrame) return Drop(DropReason::kTooLong);
+
+  PieceCursor cursor(batch_.pieces(chain));
+  std::array<uint8_t, kLongestHeader> header;
+  cursor.Read(header.data(), shape_.header_bytes);
+  const uint32_t copied = bytes <= copy_limit_ ? bytes : std::min(kHeadBytes, copy_limit_);
+  packet.SetLength(copied);
+  cursor.Read(packet.data(), copied);
+  if (copied < bytes && !Borrow(packet, cursor, bytes - copied, SlotOf(i)))
+    return Drop(DropReason::kNoBuffer);
+  const VirtioNetHeader asked = ReadHeader(header.data());
+  return !Asks(asked) || TakeInHeader(asked, packet);
+}
+
+bool GuestSource::TakeInHeader(const VirtioNetHeader& header, Packet& packet) {
+  const std::optional<DropReason> refused = TakeIn(header, packet);
+  return !refused || Drop(*refused);
+}
+
+bool GuestSource::Drop(DropReason reason) {
+  drops_.Add(reason);
+  return false;
+}
+
+// Hangs what the cursor still has to give behind the packet, each part lent where it lies. False, and nothing done, when the
+// pool has not so many packets to name them.
+bool GuestSource::Borrow(Packet& packet, PieceCursor cursor, uint32_t bytes, size_t slot) {
+  std::array<absl::Span<uint8_t>, ChainBatch::kPieces> parts;
+  size_t n = 0;
+  for (size_t left = bytes; left != 0; left -= parts[n++].size()) parts[n] = cursor.Next(left);
+  std::array<Packet*, ChainBatch::kPieces> names;
+  const size_t got = GetPackets(names.data(), n);
+  if (got < n) {
+    for (size_t i = 0; i < got; ++i) names[i]->Restart(headroom_, 0);
+    PacketPool::Put(names.data(), got);
+    return false;
+  }
+  loans_->Lend(slot, static_cast<uint32_t>(n));
+  lending_ = true;
+  Packet* last = &packet;
+  for (size_t i = 0; i < n; ++i) {
+    names[i]->Restart(0, 0);
+    names[i]->BorrowBytes(parts[i].data(), static_cast<uint32_t>(parts[i].size()), *loans_, slot);
+    last->Link(PacketPtr(names[i]));
+    last = names[i];
+  }
+  packet.CountLinked(bytes);
+  return true;
+}
+
+// To be made fresh by Restart.
+size_t GuestSource::GetPackets(Packet** to, size_t n) {
+  size_t got = 0;
+  while (got < n) {
+    const size_t step = std::min(n - got, Burst::kCapacity);
+    const size_t here =
+        options_.owner == kNobody ? options_.pool->GetRaw(to + got, step) : GetCharged(to + got, step);
+    got += here;
+    if (here < step) break;
+  }
+  return got;
+}
+
+size_t GuestSource::GetCharged(Packet** to, size_t n) {
+  Burst fresh;
+  const size_t got = options_.pool->Get(fresh, n, options_.owner);
+  std::copy_n(fresh.begin(), got, to);
+  fresh.DropFront(got);
+  return got;
+}
+
+void GuestSource::Hold(size_t n) {
+  for (size_t i = 0; i < n; ++i) held_[SlotOf(i)] = batch_[i];
+  held_count_ += n;
+  lending_ = false;
+}
+
+// In order: what is home behind one that is not waits for it.
+template <typename Ring>
+size_t GuestSource::GiveBackHome(Ring& ring) {
+  size_t given = 0;
+  while (held_count_ != 0 && loans_->home(held_first_)) {
+    size_t run = 1;
+    while (run < held_count_ && held_first_ + run < shape_.size && loans_->home(held_first_ + run)) ++run;
+    GiveBackHeld(ring, run);
+    given += run;
+  }
+  return given;
+}
+
+template <typename Ring>
+void GuestSource::GiveBackHeld(Ring& ring, size_t run) {
+  ring.GiveBackUnwritten(&held_[held_first_], run);
+  held_first_ = held_first_ + run == shape_.size ? 0 : held_first_ + run;
+  held_count_ -= run;
+}
+
+template <typename Ring>
+void GuestSource::GiveAllBack(Ring& ring) {
+  while (held_count_ != 0) GiveBackHeld(ring, std::min(held_count_, shape_.size - held_first_));
+  call_ |= ring.Publish();
+}
+
+size_t GuestSource::Reclaim() {
+  if (held_count_ == 0 || fault() != RingFault::kNone) return 0;
+  const size_t given = shape_.packed ? GiveBackHome(packed_) : GiveBackHome(split_);
+  call_ |= shape_.packed ? packed_.Publish() : split_.Publish();
+  return given;
+}
+
+bool GuestSource::Arm() {
+  if (!running_ || fault() != RingFault::kNone) return true;
+  armed_ = true;
+  loans_->Sleep(true);
+  shape_.packed ? packed_.AskForKicks(true) : split_.AskForKicks(true);
+  // Behind both fences: what came before them is seen here, what comes behind them wakes.
+  if (held_count_ != 0 && (!loans_->wakes() || loans_->home(held_first_))) return false;
+  return shape_.packed ? !packed_.waiting() : !split_.waiting();
+}
+
+void GuestSource::Disarm() {
+  if (!armed_) return;
+  armed_ = false;
+  loans_->Sleep(false);
+  shape_.packed ? packed_.AskForKicks(false) : split_.AskForKicks(false);
+}
+
+QueueStats GuestSource::stats() const {
+  return {.packets = packets_.value(),
+          .bytes = bytes_.value(),
+          .wakeups = wakeups_.value(),
+          .drops = drops_.Read()};
+}
+
+}  // namespace sluice

@@ -15,6 +15,7 @@ namespace sluice::testing {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
+constexpr size_t kUnderWay = 8;  // frames: fewer than the smallest ring of receive buffers has room for
 
 class SwappingDevice {
  public:
@@ -68,7 +69,7 @@ class Driver {
     size_t next = 0, back = 0;
     REQUIRE(Until([&] {
       Burst burst;
-      while (next < frames.size() && next - back < 32 && burst.room() > 0) {
+      while (next < frames.size() && next - back < kUnderWay && burst.room() > 0) {
         expected.push_back(frames[next]);
         burst.Push(MakePacket(*pool_, frames[next++]));
       }
@@ -114,11 +115,12 @@ TEST_CASE("DPDK's device understands our driver in each kind of ring", "[vhost][
       CAPTURE(VhostFeatureNames(without), apart);
       Driver driver({.path = device.path(),
                      .features = kVirtioUserFeatures & ~without,
-                     .layout = {.tx_piece = apart ? 300u : 4096u, .header_apart = apart}},
-                    128);
+                     .layout = {.rx_buffer = 4096, .tx_piece = apart ? 300u : 4096u, .header_apart = apart},
+                     .strict = false},  // its header of an unmerged frame says 0 buffers
+                    256);
       REQUIRE(driver.Until([&] { return driver.nic().link() == LinkState::kUp; }));
       CHECK((driver.nic().features() & without) == 0);
-      driver.SendRound(RandomFrames(random, 500));
+      driver.SendRound(RandomFrames(random, 200));
     }
   }
 }
@@ -128,7 +130,7 @@ TEST_CASE("DPDK's device goes on where it was when our driver comes back", "[vho
   Random random(PrintedSeed());
   SwappingDevice device;
   const uint64_t without = GENERATE(uint64_t{0}, feature::kPacked);
-  Driver driver({.path = device.path(), .features = kVirtioUserFeatures & ~without}, 128);
+  Driver driver({.path = device.path(), .features = kVirtioUserFeatures & ~without}, 256);
   for (int i = 0; i < 3; ++i) {
     REQUIRE(driver.Until([&] { return driver.nic().link() == LinkState::kUp; }));
     driver.SendRound(RandomFrames(random, 100));

@@ -193,7 +193,8 @@ void VirtioUserNic::Agree(uint64_t offered) {
 
 void VirtioUserNic::MakeMachine() {
   const auto has = [this](uint64_t feature) { return (*agreed_ & feature) != 0; };
-  GuestQueueSetup rx = {.features = *agreed_, .layout = options_.layout, .queues = queues_};
+  GuestQueueSetup rx = {
+      .features = *agreed_, .layout = options_.layout, .queues = queues_, .strict = options_.strict};
   rx.ring = {.packed = has(feature::kPacked),
              .indirect = has(feature::kIndirect),
              .event_index = has(feature::kEventIndex),

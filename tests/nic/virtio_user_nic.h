@@ -51,6 +51,7 @@ struct VirtioUserNicOptions {
   uint16_t table = 64;   // pieces that an indirect table has room for
   uint32_t regions = 1;  // of memory; more than 8 need kConfigureMemSlots
   GuestLayout layout = {};
+  bool strict = true;  // see GuestQueueSetup
 };
 
 class VirtioUserNic final : public Nic {

@@ -230,6 +230,7 @@ size_t VirtioUserRxQueue::CountChains() const {
   if (setup_.header_bytes() < 12) return 1;
   uint16_t chains = 0;
   std::memcpy(&chains, first.chain.pages[0].here + sizeof(VirtioNetHeader), sizeof(chains));
+  if (!setup_.mergeable() && !setup_.strict) return 1;
   Demand(chains == 1 || (chains > 1 && setup_.mergeable()), "says a wrong number of buffers");
   Demand(chains <= arrived_.size(), "gave fewer buffers than it says");
   return chains;

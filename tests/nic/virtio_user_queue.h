@@ -38,6 +38,7 @@ struct GuestQueueSetup {
   std::vector<GuestPage> pages = {};
   GuestLayout layout = {};
   QueueOptions queues = {};
+  bool strict = true;  // also in what devices at large get wrong and drivers forgive
 
   bool Has(uint64_t feature) const { return (features & feature) != 0; }
   bool mergeable() const;

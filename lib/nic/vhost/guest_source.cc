@@ -264,8 +264,10 @@ bool GuestSource::Arm() {
   loans_->Sleep(true);
   shape_.packed ? packed_.AskForKicks(true) : split_.AskForKicks(true);
   // Behind both fences: what came before them is seen here, what comes behind them wakes.
-  if (held_count_ != 0 && (!loans_->wakes() || loans_->home(held_first_))) return false;
-  return shape_.packed ? !packed_.waiting() : !split_.waiting();
+  const bool loans = held_count_ != 0 && (!loans_->wakes() || loans_->home(held_first_));
+  const bool idle = !loans && !(shape_.packed ? packed_.waiting() : split_.waiting());
+  if (!idle) Disarm();
+  return idle;
 }
 
 void GuestSource::Disarm() {

@@ -39,13 +39,13 @@
 namespace sluice {
 
 struct GuestSourceOptions {
-  PacketPool* pool = nullptr;  // outlives the source and its packets
-  OwnerId owner = kNobody;     // who is charged for the buffers
-  Packet::Arrival arrival;     // what packets carry
+  PacketPool* pool = nullptr;    // outlives the source and its packets
+  OwnerId owner = kNobody;       // who is charged for the buffers
+  Packet::Arrival arrival = {};  // what packets carry
   // Frames longer than this are borrowed; at most what fits a fresh packet is copied. 0: all but their headers.
   uint32_t copy_up_to = 65536;
   // An eventfd that is written when a loan comes home to a source that sleeps. Null: Arm is false while anything is lent.
-  std::shared_ptr<const UniqueFd> wake;
+  std::shared_ptr<const UniqueFd> wake = {};
 };
 
 class GuestSource {

@@ -112,7 +112,7 @@ int Run(const Options& options, int signals) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app{
-      "Switches packets between ports: xdp:IF rdma:DEV/PORT packet:IF tap:IF shm:PATH pcap:FILE "
+      "Switches packets between ports: xdp:IF rdma:DEV/PORT vhost:PATH packet:IF tap:IF shm:PATH pcap:FILE "
       "model:null|loop"};
   app.add_option("ports", options.ports, "ports, as in control/open_port.h")->required();
   app.add_option("--workers", options.workers, "threads")->check(CLI::Range(1, 64));

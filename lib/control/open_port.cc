@@ -18,6 +18,7 @@
 #include "sluice/nic/shm_wire.h"
 #include "sluice/nic/tap_wire.h"
 #include "sluice/nic/verbs_nic.h"
+#include "sluice/nic/vhost_nic.h"
 #include "sluice/nic/xdp_nic.h"
 
 namespace sluice {
@@ -130,6 +131,18 @@ NicOr OpenVerbs(Spec& spec) {
   return OpenVerbsNic(options);
 }
 
+NicOr OpenVhost(Spec& spec) {
+  VhostNicOptions options{.path = spec.name()};
+  options.role = spec.Choose("role", {"server", "client"}, 0) == 0 ? VhostRole::kServer : VhostRole::kClient;
+  options.mtu = spec.TakeNumber("mtu", options.mtu);
+  options.checksums = spec.TakeWant("checksums", options.checksums);
+  options.tso = spec.TakeWant("tso", options.tso);
+  options.uso = spec.TakeWant("uso", options.uso);
+  options.packed = spec.TakeWant("packed", options.packed);
+  if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
+  return OpenVhostNic(options);
+}
+
 NicOr OpenCapture(Spec& spec) {
   const CaptureNicOptions options{.name = spec.name(),
                                   .read_path = spec.name(),
@@ -177,11 +190,12 @@ NicOr OpenPort(absl::string_view text) {
   Spec spec(text);
   if (spec.kind() == "xdp") return OpenXdp(spec);
   if (spec.kind() == "rdma") return OpenVerbs(spec);
+  if (spec.kind() == "vhost") return OpenVhost(spec);
   if (spec.kind() == "pcap") return OpenCapture(spec);
   for (const char* kind : {"packet", "tap", "shm", "model"}) {
     if (spec.kind() == kind) return OpenModel(spec);
   }
-  return spec.Wrong(spec.kind(), "xdp:, rdma:, packet:, tap:, shm:, pcap: or model: and a name");
+  return spec.Wrong(spec.kind(), "xdp:, rdma:, vhost:, packet:, tap:, shm:, pcap: or model: and a name");
 }
 
 }  // namespace sluice

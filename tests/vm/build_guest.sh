@@ -12,7 +12,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 vm=$here/../../build/vm
 modules='virtio_pci virtio_console virtio_net geneve vxlan 8021q'
-programs='dash ip nstat'
+programs='dash ip nstat iperf3 ethtool'
 PATH=$PATH:/usr/sbin:/sbin
 
 fail() {

@@ -7,13 +7,15 @@
 //   xdp:IFNAME        AF_XDP on a kernel interface     native=, zero-copy=, busy-poll= (require, prefer or off),
 //                                                      allow-default-route=yes
 //   rdma:DEVICE/PORT  an RDMA NIC, through libibverbs  take= (all, own or nothing), mac=ADDRESS, mtu=BYTES, inline=BYTES
+//   vhost:PATH        a guest's network card           role=server (or client), mtu=BYTES, checksums=, tso=, uso=,
+//                                                      packed= (require, prefer or off)
 //   packet:IFNAME     AF_PACKET on a kernel interface  netns=FILE
 //   tap:IFNAME        a TAP interface of the kernel    netns=FILE, checksums=, tso=, uso= (require, prefer or off)
 //   shm:PATH          shared memory to a process       role=server (or client)
 //   pcap:FILE         a capture file comes in          out=FILE, speed=N (0 = flat out), loops=N (0 = for ever)
 //   model:WIRE        a model NIC                      WIRE is null (makes and swallows frames) or loop
 //
-// Options follow the name, each behind a comma: "xdp:eth1,zero-copy=require". All but xdp, rdma and pcap are a ModelNic over
+// Options follow the name, each behind a comma: "xdp:eth1,zero-copy=require". packet, tap, shm and model are a ModelNic over
 // the wire named. Use the open function of a backend when there is a program, and not a person, that chooses.
 
 #include <memory>

@@ -37,9 +37,9 @@ absl::Status VhostDialogue::AddRegion(VhostMessage& message) {
 }
 
 absl::Status VhostDialogue::RemoveRegion(const VhostMessage& message) {
-  const absl::Status removed = map_.Remove(message.As<VhostSingleRegion>().region);
-  if (removed.ok()) AdoptMemory();
-  return removed;
+  map_.Remove(message.As<VhostSingleRegion>().region);
+  AdoptMemory();
+  return absl::OkStatus();
 }
 
 // The rings rest before they lose the old table. One that waits for memory may find it in the next table.
@@ -106,7 +106,7 @@ absl::Status VhostDialogue::SetInflight(VhostMessage& message) {
   return absl::OkStatus();
 }
 
-// Checked against each ring that it is for: its own message comes before its format is sure.
+// Checked when a ring starts, for only then its format is sure.
 absl::Status VhostDialogue::InflightOf(const Ring& ring, uint16_t index, VhostInflightRing& found) const {
   if (!inflight_ || index >= inflight_->area.queues) return absl::OkStatus();
   const VhostInflightArea& area = inflight_->area;

@@ -53,6 +53,12 @@ class GuestSink {
 
   RingFault fault() const { return fault_.load(std::memory_order_relaxed); }
   QueueStats stats() const;
+  // Of those, for who sends: what it gave to the guest.
+  struct Sent {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  Sent sent() const { return {.packets = packets_.value(), .bytes = bytes_.value()}; }
 
  private:
   static constexpr uint32_t kUsualHeader = 12;

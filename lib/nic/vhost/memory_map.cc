@@ -64,6 +64,7 @@ absl::Status VhostMemoryMap::Set(absl::Span<const VhostMemoryRegion> regions,
 }
 
 absl::Status VhostMemoryMap::Add(const VhostMemoryRegion& region, int fd) {
+  if (Find(region, fd) != nullptr) return absl::OkStatus();
   if (regions_.size() == kVhostMemorySlots)
     return VhostBreach("more regions than GET_MAX_MEM_SLOTS said",
                        "plug fewer memory devices into the guest");
@@ -76,21 +77,25 @@ absl::Status VhostMemoryMap::Add(const VhostMemoryRegion& region, int fd) {
   return absl::OkStatus();
 }
 
-absl::Status VhostMemoryMap::Remove(const VhostMemoryRegion& region) {
+void VhostMemoryMap::Remove(const VhostMemoryRegion& region) {
   std::vector<Region> made = regions_;
-  if (std::erase_if(made, [&](const Region& there) { return Same(there.said, region); }) == 0)
-    return VhostBreach(absl::StrCat(Text(region), " is not in the table"));
-  Adopt(std::move(made));
-  return absl::OkStatus();
+  if (std::erase_if(made, [&](const Region& there) { return Same(there.said, region); }) != 0)
+    Adopt(std::move(made));
 }
 
-// By the mapping there is of the same bytes of the same file, where there is one.
-absl::StatusOr<Region> VhostMemoryMap::Mapped(const VhostMemoryRegion& region, int fd) const {
+// The same bytes of the same file at the same addresses.
+const Region* VhostMemoryMap::Find(const VhostMemoryRegion& region, int fd) const {
   struct stat file {};
   for (const Region& there : regions_) {
     if (!Same(there.said, region) || there.said.offset != region.offset || fstat(fd, &file) != 0) continue;
-    if (there.file.device == file.st_dev && there.file.inode == file.st_ino) return there;
+    if (there.file.device == file.st_dev && there.file.inode == file.st_ino) return &there;
   }
+  return nullptr;
+}
+
+// By the mapping that there is, if there is one.
+absl::StatusOr<Region> VhostMemoryMap::Mapped(const VhostMemoryRegion& region, int fd) const {
+  if (const Region* const there = Find(region, fd)) return *there;
   absl::StatusOr<MappedFile> mapped = MapFile(fd, region.offset, region.bytes);
   if (!mapped.ok()) return About(region, mapped.status());
   return Region{.said = region, .file = *std::move(mapped)};

@@ -26,16 +26,18 @@ class VhostMemoryMap {
     MappedFile file = {};
   };
 
-  // Each of these changes nothing when it fails. The descriptors stay the caller's: mappings do without.
+  // Each of these changes nothing when it fails. The descriptors stay the caller's: mappings do without. A region that is
+  // added twice is there once, and one that is removed twice is gone: QEMU before 8.1 says both once for each queue pair.
   absl::Status Set(absl::Span<const VhostMemoryRegion> regions, absl::Span<const UniqueFd> fds);
   absl::Status Add(const VhostMemoryRegion& region, int fd);
-  absl::Status Remove(const VhostMemoryRegion& region);  // told by its addresses and size
+  void Remove(const VhostMemoryRegion& region);  // told by its addresses and size
 
   // The table as it is now; null before there is one.
   const std::shared_ptr<const GuestMemory>& memory() const { return memory_; }
   absl::Span<const Region> regions() const { return regions_; }
 
  private:
+  const Region* Find(const VhostMemoryRegion& region, int fd) const;
   absl::StatusOr<Region> Mapped(const VhostMemoryRegion& region, int fd) const;
   void Adopt(std::vector<Region> regions);
 

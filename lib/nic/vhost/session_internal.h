@@ -33,6 +33,7 @@
 #include "base/unix_listener_internal.h"
 #include "nic/vhost/guest_memory_internal.h"
 #include "nic/vhost/message_internal.h"
+#include "sluice/nic/vhost_nic.h"
 #include "sluice/packet/headers.h"
 
 namespace sluice {
@@ -100,8 +101,6 @@ class VhostBackend {
   virtual bool SetMtu(uint16_t mtu) = 0;  // false when it can't be had
   virtual void SendRarp(const MacAddress& guest) = 0;
 };
-
-enum class VhostRole : uint8_t { kServer, kClient };
 
 struct VhostSessionOptions {
   std::string path = {};

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the front-end asks for, on the control thread.
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "nic/vhost/vhost_nic_internal.h"
+#include "sluice/packet/headers.h"
+
+namespace sluice {
+namespace {
+
+bool IsTransmitq(uint16_t index) { return index % 2 == 1; }
+
+RingPlace PlaceOf(const VhostRingSetup& setup) {
+  return {.descriptors = setup.descriptors,
+          .driver = setup.available,
+          .device = setup.used,
+          .memory = setup.memory,
+          .log = setup.log};
+}
+
+}  // namespace
+
+void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
+  GuestRing& ring = rings_.at(setup.index);
+  const RingShape shape = ShapeOf(setup.features, setup.size);
+  const RingPosition position = RingPosition::FromBase(setup.base, shape.packed);
+  {
+    const Within gate(ring.gate);
+    ring.setup = setup;
+    if (IsTransmitq(setup.index)) {
+      VhostRxQueue& queue = QueueOf(setup.index);
+      if (!ring.source.has_value()) {
+        const std::lock_guard lock(rings_.making());
+        ring.source.emplace(GuestSourceOptions{.pool = queues_.pool,
+                                               .owner = queues_.owner,
+                                               .arrival = Packet::Arrival(queues_.port, queue.id()),
+                                               .copy_up_to = options_.copy_up_to,
+                                               .wake = queue.bell()});
+      }
+      ring.source->Start(shape, PlaceOf(setup), position);
+    } else {
+      if (!ring.sink.has_value()) {
+        const std::lock_guard lock(rings_.making());
+        ring.sink.emplace();
+      }
+      ring.sink->Start(shape, PlaceOf(setup), position);
+    }
+    ring.enabled = setup.enabled;
+    ring.served = true;
+  }
+  told_faults_[setup.index] = RingFault::kNone;
+  rings_.Show(setup.index);
+  if (!IsTransmitq(setup.index)) return;
+  QueueOf(setup.index).Watch(setup.kick);
+  QueueOf(setup.index).Ring();
+}
+
+void VhostNicImpl::RestRing(uint16_t index) {
+  GuestRing& ring = rings_.at(index);
+  {
+    const Within gate(ring.gate);
+    ring.served = false;
+  }
+  rings_.Show(index);
+  if (!IsTransmitq(index)) return;
+  QueueOf(index).Unwatch(ring.setup.kick);
+  QueueOf(index).Ring();  // who sleeps asks the others only
+}
+
+void VhostNicImpl::ResumeRing(const VhostRingSetup& setup) {
+  GuestRing& ring = rings_.at(setup.index);
+  {
+    const Within gate(ring.gate);
+    ring.setup = setup;
+    if (IsTransmitq(setup.index)) {
+      ring.source->Replace(PlaceOf(setup));
+    } else {
+      ring.sink->Replace(PlaceOf(setup));
+    }
+    ring.enabled = setup.enabled;
+    ring.served = true;
+  }
+  rings_.Show(setup.index);
+  if (!IsTransmitq(setup.index)) return;
+  QueueOf(setup.index).Watch(setup.kick);
+  QueueOf(setup.index).Ring();
+}
+
+uint32_t VhostNicImpl::StopRing(uint16_t index) {
+  RestRing(index);
+  GuestRing& ring = rings_.at(index);
+  const VhostRingSetup was = std::exchange(ring.setup, {});
+  const bool packed = Has(was.features, VirtioFeature::kPacked);
+  if (!IsTransmitq(index)) return ring.sink->Stop().Base(packed);
+  WaitForLoans(*ring.source);
+  const uint32_t base = ring.source->Stop().Base(packed);
+  if (ring.source->TakeCall() && was.call != nullptr) (void)eventfd_write(was.call->get(), 1);
+  return base;
+}
+
+// Packets that hold the guest's bytes are under way to other ports, or in a burst of a poller: most are there in no time. Who
+// keeps one for longer finds in it what the guest writes there next.
+void VhostNicImpl::WaitForLoans(GuestSource& source) {
+  constexpr absl::Duration kStep = absl::Microseconds(100);
+  const absl::Time deadline = absl::Now() + absl::Milliseconds(20);
+  while (source.Reclaim(), source.lent() > 0 && absl::Now() < deadline) absl::SleepFor(kStep);
+}
+
+void VhostNicImpl::EnableRing(uint16_t index, bool enabled) {
+  GuestRing& ring = rings_.at(index);
+  {
+    const Within gate(ring.gate);
+    ring.enabled = enabled;
+  }
+  rings_.Show(index);
+  if (IsTransmitq(index)) QueueOf(index).Ring();
+}
+
+void VhostNicImpl::SetCall(uint16_t index, VhostFd call) {
+  GuestRing& ring = rings_.at(index);
+  const Within gate(ring.gate);
+  ring.setup.call = std::move(call);
+  ring.Call();  // for what was done while nobody could be called
+}
+
+bool VhostNicImpl::SetMtu(uint16_t mtu) { return mtu <= options_.mtu; }
+
+void VhostNicImpl::OnDisconnected(const absl::Status& why) {
+  rings_.SetFeatures(0);
+  if (!why.ok()) parting_ = std::string(why.message());
+}
+
+// On behalf of a guest that has moved here and does not announce itself: a broadcast from its address, as a guest would send
+// it (RFC 903, 3: a reverse request for oneself).
+void VhostNicImpl::SendRarp(const MacAddress& guest) {
+  constexpr uint32_t kFrame = 60;
+  constexpr std::array<uint8_t, 10> kRequest = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+  Burst fresh;
+  if (queues_.pool->Get(fresh, 1) == 0) return;
+  PacketPtr packet = fresh.PopFront();
+  uint8_t* const frame = packet->data();
+  std::fill_n(frame, kFrame, uint8_t{0});
+  std::fill_n(frame, sizeof(MacAddress), uint8_t{0xff});
+  for (const size_t at : {size_t{6}, size_t{22}, size_t{32}})
+    std::copy_n(guest.bytes().data(), sizeof(MacAddress), frame + at);
+  std::copy(kRequest.begin(), kRequest.end(), frame + 12);
+  packet->SetLength(kFrame);
+  packet->Arrive(queues_.port, rx_[0].id());
+  (void)rx_[0].Announce(std::move(packet));
+  rx_[0].Ring();
+}
+
+}  // namespace sluice

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include "nic/offload/first_lines_internal.h"
+#include "nic/vhost/fault_bell_internal.h"
+#include "nic/vhost/rx_internal.h"
+#include "sluice/base/status.h"
+
+namespace sluice {
+
+absl::Status VhostRxQueue::Open(const char* device, const QueueOptions& queues) {
+  epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  bell_ = std::make_shared<const UniqueFd>(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!epoll_.valid() || !bell_->valid()) {
+    return ErrorStatus(absl::StatusCode::kResourceExhausted, {.device = device,
+                                                              .stage = "start",
+                                                              .error_number = errno,
+                                                              .what = "no descriptors for a receive queue",
+                                                              .remedy = "raise the limit on open files"});
+  }
+  share_ = 0;
+  for (uint16_t pair = id_.value(); pair < rings_.pairs();
+       pair = static_cast<uint16_t>(pair + queues.rx_queues)) {
+    share_ |= uint64_t{1} << pair;
+  }
+  armed_ = false;
+  Watch(bell_);
+  return absl::OkStatus();
+}
+
+void VhostRxQueue::Close() {
+  if (const PacketPtr unheard = Announce(nullptr); unheard != nullptr) unheard_.Add();
+  const std::lock_guard lock(rings_.making());
+  ended_ = OfSources();
+  for (uint64_t pairs = share_; pairs != 0; pairs &= pairs - 1)
+    rings_.transmitq(std::countr_zero(pairs)).source.reset();
+  bell_ = nullptr;
+  epoll_ = UniqueFd();
+}
+
+// Edge-triggered: nobody has to read what was rung.
+void VhostRxQueue::Watch(const VhostFd& kick) const {
+  if (kick == nullptr) return;
+  epoll_event readable{.events = EPOLLIN | EPOLLET, .data = {}};
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, kick->get(), &readable);
+}
+
+void VhostRxQueue::Unwatch(const VhostFd& kick) const {
+  if (kick != nullptr) (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, kick->get(), nullptr);
+}
+
+void VhostRxQueue::Ring() const { (void)eventfd_write(bell_->get(), 1); }
+
+size_t VhostRxQueue::Receive(Burst& burst) {
+  if (std::exchange(armed_, false)) [[unlikely]]
+    Wake();
+  const size_t before = burst.size();
+  if (announcement_.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+    ReceiveAnnouncement(burst);
+
+  // From another pair on each time, so that one that always has something starves no other.
+  const uint64_t there = rings_.sending() & share_;
+  const uint64_t ahead = there & (~uint64_t{0} << next_);
+  const uint64_t first = ahead != 0 ? ahead : there;
+  for (const uint64_t half : {first, there & ~first}) {
+    for (uint64_t pairs = half; pairs != 0 && burst.room() > 0; pairs &= pairs - 1) {
+      ReceiveFrom(std::countr_zero(pairs), burst);
+    }
+  }
+  if (there != 0) next_ = (std::countr_zero(first) + 1) % GuestRings::kMostPairs;
+  return burst.size() - before;
+}
+
+void VhostRxQueue::ReceiveFrom(int pair, Burst& burst) {
+  GuestRing& ring = rings_.transmitq(pair);
+  const Within gate(ring.gate);
+  if (!ring.served) [[unlikely]]
+    return;
+  if (!ring.enabled) [[unlikely]]
+    return Discard(ring);
+  ring.source->Receive(burst);
+  if (ring.source->TakeCall()) ring.Call();
+  if (ring.fault() != RingFault::kNone) [[unlikely]]
+    faults_.Ring();
+}
+
+// What a ring that is not enabled brings is thrown away, so that the guest's driver does not wait for it.
+void VhostRxQueue::Discard(GuestRing& ring) {
+  Burst unwanted;
+  discarded_.Add(ring.source->Receive(unwanted));
+  discarded_bytes_.Add(BytesOf(unwanted));
+  unwanted.Clear();
+  ring.source->Reclaim();
+  if (ring.source->TakeCall()) ring.Call();
+}
+
+void VhostRxQueue::ReceiveAnnouncement(Burst& burst) {
+  PacketPtr packet = Announce(nullptr);
+  if (packet == nullptr) return;
+  announced_.Add();
+  announced_bytes_.Add(packet->length());
+  burst.Push(std::move(packet));
+}
+
+bool VhostRxQueue::Arm() {
+  armed_ = true;
+  uint64_t left = rings_.sending() & share_;
+  bool sleeps = announcement_.load(std::memory_order_relaxed) == nullptr;
+  for (; sleeps && left != 0; left &= left - 1) sleeps = ArmRing(rings_.transmitq(std::countr_zero(left)));
+  return sleeps;
+}
+
+// A guest that kicks nobody has to be polled. A ring that starts or stops after this look rings the bell.
+bool VhostRxQueue::ArmRing(GuestRing& ring) const {
+  const Within gate(ring.gate);
+  if (!ring.served) return true;
+  const bool nothing = ring.source->Arm();
+  if (ring.source->TakeCall()) ring.Call();
+  return nothing && ring.setup.kick != nullptr;
+}
+
+// Takes in what has rung, for an edge that was seen by nobody keeps the descriptor readable.
+void VhostRxQueue::Wake() {
+  std::array<epoll_event, GuestRings::kMostPairs + 1> rung;
+  (void)epoll_wait(epoll_.get(), rung.data(), static_cast<int>(rung.size()), 0);
+}
+
+QueueStats VhostRxQueue::stats() const {
+  const std::lock_guard lock(rings_.making());
+  QueueStats stats = OfSources();
+  stats.packets += announced_.value() - discarded_.value();
+  stats.bytes += announced_bytes_.value() - discarded_bytes_.value();
+  stats.drops[DropReason::kLinkDown] += discarded_.value();
+  stats.drops[DropReason::kStopped] += unheard_.value();
+  return stats;
+}
+
+QueueStats VhostRxQueue::OfSources() const {
+  QueueStats sum = ended_;
+  for (uint64_t pairs = share_; pairs != 0; pairs &= pairs - 1) {
+    const GuestRing& ring = rings_.transmitq(std::countr_zero(pairs));
+    if (!ring.source.has_value()) continue;
+    const QueueStats stats = ring.source->stats();
+    sum.packets += stats.packets;
+    sum.bytes += stats.bytes;
+    sum.wakeups += stats.wakeups;
+    sum.drops += stats.drops;
+  }
+  return sum;
+}
+
+}  // namespace sluice

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <bit>
+
+#include "nic/vhost/fault_bell_internal.h"
+#include "nic/vhost/features_internal.h"
+#include "nic/vhost/tx_internal.h"
+#include "sluice/packet/parse.h"
+
+namespace sluice {
+
+void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame) {
+  queues_ = queues.tx_queues;
+  pool_ = queues.pool;
+  max_frame_ = max_frame;
+  LookAnew(0, 0);
+}
+
+void VhostTxQueue::Close() {
+  if (egress_.has_value()) egress_->GiveUp(DropReason::kStopped, *this);
+  const std::lock_guard lock(rings_.making());
+  ended_ = OfSinks();
+  for (int pair = id_.value(); pair < rings_.pairs(); pair += queues_) rings_.receiveq(pair).sink.reset();
+}
+
+size_t VhostTxQueue::Send(Burst& burst) {
+  if (burst.empty()) return 0;
+  const uint64_t receiving = rings_.receiving();
+  if (receiving != receiving_ || rings_.features() != features_) [[unlikely]]
+    LookAnew(rings_.features(), receiving);
+  if (count_ == 0) [[unlikely]]
+    return DropAll(burst);
+
+  FirstLines lines = egress_->Look();
+  for (const Packet* packet : burst) lines.Add(*packet);
+  if (egress_->AnyOdd(lines)) [[unlikely]]
+    return egress_->Send(burst, *this);
+  const size_t offered = burst.size();
+  const GuestSink::Sent sent = Stage(burst);
+  packets_.Add(sent.packets);
+  bytes_.Add(sent.bytes);
+  return offered - burst.size();
+}
+
+size_t VhostTxQueue::DropAll(Burst& burst) {
+  const size_t taken = burst.size();
+  drops_.Add(DropReason::kLinkDown, taken);
+  burst.Clear();
+  egress_->GiveUp(DropReason::kLinkDown, *this);
+  return taken;
+}
+
+// What waits to be cut was meant for the guest before.
+void VhostTxQueue::LookAnew(uint64_t features, uint64_t receiving) {
+  Share(receiving);
+  if (egress_.has_value() && features == features_) return;
+  if (egress_.has_value()) egress_->GiveUp(DropReason::kLinkDown, *this);
+  features_ = features;
+  egress_.emplace(WhatGuestFinishes(features, max_frame_, pool_));
+}
+
+// Ring j of those there are goes to queue j % queues; where there are fewer, queue i has ring i % rings.
+void VhostTxQueue::Share(uint64_t receiving) {
+  const auto rings = static_cast<uint16_t>(std::popcount(receiving));
+  uint16_t rank = 0;
+  count_ = 0;
+  for (uint64_t left = receiving; left != 0; left &= left - 1, ++rank) {
+    const bool ours = rings < queues_ ? rank == id_.value() % rings : rank % queues_ == id_.value();
+    if (ours) pairs_[count_++] = static_cast<uint8_t>(std::countr_zero(left));
+  }
+  receiving_ = receiving;
+  spread_.reset();
+  if (count_ > 1) spread_ = RssConfig::Spread(count_);
+}
+
+std::optional<DropReason> VhostTxQueue::Put(Burst& frames) {
+  const size_t offered = frames.size();
+  const uint64_t bytes = BytesOf(frames);
+  const GuestSink::Sent sent = Stage(frames);
+  lost_.packets += offered - frames.size() - sent.packets;
+  lost_.bytes += bytes - BytesOf(frames) - sent.bytes;
+  return std::nullopt;
+}
+
+void VhostTxQueue::CountSent(uint64_t packets, uint64_t bytes) {
+  const GuestSink::Sent repaid{.packets = std::min<size_t>(lost_.packets, packets),
+                               .bytes = std::min(lost_.bytes, bytes)};
+  lost_.packets -= repaid.packets;
+  lost_.bytes -= repaid.bytes;
+  packets_.Add(packets - repaid.packets);
+  bytes_.Add(bytes - repaid.bytes);
+}
+
+GuestSink::Sent VhostTxQueue::Stage(Burst& frames) {
+  return count_ == 1 ? Write(pairs_[0], frames) : Spread(frames);
+}
+
+// In runs of one ring, until one is full: a flow keeps its order.
+GuestSink::Sent VhostTxQueue::Spread(Burst& frames) {
+  for (Packet* packet : frames) (void)Parse(*packet);
+  RssHashBurst(*spread_, frames);
+  GuestSink::Sent sum;
+  while (!frames.empty()) {
+    const auto ring_of = [this](const Packet* packet) { return spread_->QueueFor(packet->rss_hash); };
+    const QueueId ring = ring_of(*frames.begin());
+    const auto end = std::find_if(frames.begin(), frames.end(),
+                                  [&](const Packet* packet) { return ring_of(packet) != ring; });
+    Burst run;
+    frames.MoveFront(static_cast<size_t>(end - frames.begin()), run);
+    const GuestSink::Sent sent = Write(pairs_[ring.value()], run);
+    sum.packets += sent.packets;
+    sum.bytes += sent.bytes;
+    if (run.empty()) continue;
+    frames.MoveFront(frames.size(), run);
+    frames = std::move(run);
+    break;
+  }
+  return sum;
+}
+
+GuestSink::Sent VhostTxQueue::Write(uint8_t pair, Burst& frames) {
+  GuestRing& ring = rings_.receiveq(pair);
+  const Within gate(ring.gate);
+  if (!ring.served || ring.setup.features != features_) [[unlikely]]
+    return {};  // the next call looks anew
+  const GuestSink::Sent before = ring.sink->sent();
+  ring.sink->Send(frames);
+  const GuestSink::Sent after = ring.sink->sent();
+  if (ring.sink->TakeCall()) ring.Call();
+  if (ring.fault() != RingFault::kNone) [[unlikely]]
+    faults_.Ring();
+  return {.packets = after.packets - before.packets, .bytes = after.bytes - before.bytes};
+}
+
+size_t VhostTxQueue::Reclaim() {
+  if (egress_->waiting()) [[unlikely]] {
+    if (rings_.receiving() != receiving_) LookAnew(rings_.features(), rings_.receiving());
+    if (count_ == 0) egress_->GiveUp(DropReason::kLinkDown, *this);
+    egress_->Resume(*this);
+  }
+  return 0;  // the guest has copies
+}
+
+QueueStats VhostTxQueue::stats() const {
+  const std::lock_guard lock(rings_.making());
+  QueueStats stats{
+      .packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
+  stats.drops += OfSinks();
+  return stats;
+}
+
+// What a ring drops is told by the queue that would have it if the guest had enabled all.
+DropCounts VhostTxQueue::OfSinks() const {
+  DropCounts sum = ended_;
+  for (int pair = id_.value(); pair < rings_.pairs(); pair += queues_) {
+    const GuestRing& ring = rings_.receiveq(pair);
+    if (ring.sink.has_value()) sum += ring.sink->stats().drops;
+  }
+  return sum;
+}
+
+}  // namespace sluice

@@ -27,8 +27,9 @@ absl::StatusOr<EndsResult> ParseResult(const std::string& output) {
   double bad = 0;
   const size_t line = output.rfind("packets ");
   if (line == std::string::npos ||
-      std::sscanf(output.c_str() + line, "packets %lf nanoseconds %lf cpu_nanoseconds %lf bad %lf",
-                  &result.packets, &result.nanoseconds, &result.cpu_nanoseconds, &bad) != 4) {
+      std::sscanf(output.c_str() + line,
+                  "packets %lf nanoseconds %lf cpu_nanoseconds %lf bad %lf busy_ticks %lf", &result.packets,
+                  &result.nanoseconds, &result.cpu_nanoseconds, &bad, &result.busy_ticks) < 4) {
     return absl::InternalError(absl::StrCat("no result in:\n", output));
   }
   if (bad > 0) return absl::DataLossError(absl::StrCat(bad, " packets were not what was sent"));
@@ -74,6 +75,14 @@ Sampler TimePerPacket(Ends ends) {
     const absl::StatusOr<EndsResult> result = RunEnds(ends);
     if (!result.ok()) return result.status();
     return result->nanoseconds / result->packets;
+  };
+}
+
+Sampler BusyTicksPerPacket(Ends ends) {
+  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
+    const absl::StatusOr<EndsResult> result = RunEnds(ends);
+    if (!result.ok()) return result.status();
+    return result->busy_ticks / result->packets;
   };
 }
 

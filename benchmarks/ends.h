@@ -7,9 +7,10 @@
 //
 //   - it prints the line "ready" when traffic may come;
 //   - the end that measures starts its clock 100 ms after its first packet, stops it `--seconds` later, prints
-//         packets 1234567 nanoseconds 500000123 cpu_nanoseconds 499000000 bad 0
+//         packets 1234567 nanoseconds 500000123 cpu_nanoseconds 499000000 bad 0 busy_ticks 0
 //     and exits with status 0. `packets` are those that it finished with, `bad` of those were not what was
-//     sent, and cpu_nanoseconds is the processor time of the whole process in that window;
+//     sent, cpu_nanoseconds is the processor time of the whole process in that window, and busy_ticks, of ends that are
+//     asked for it by --busy, the time-stamp counter's in turns that moved packets;
 //   - the end that feeds goes on until SIGTERM.
 
 #include <string>
@@ -24,6 +25,7 @@ struct EndsResult {
   double packets = 0;
   double nanoseconds = 0;
   double cpu_nanoseconds = 0;
+  double busy_ticks = 0;
 };
 
 struct Ends {
@@ -42,9 +44,10 @@ struct Ends {
 // does not come up or ends early, with what it printed, and when a packet was bad.
 absl::StatusOr<EndsResult> RunEnds(const Ends& ends);
 
-// Samplers over RunEnds: what a packet cost in time, or in processor time of the measuring process.
+// Samplers over RunEnds: what a packet cost in time, in processor time of the measuring process, or in its busy ticks.
 Sampler TimePerPacket(Ends ends);
 Sampler ProcessorTimePerPacket(Ends ends);
+Sampler BusyTicksPerPacket(Ends ends);
 
 // The path of a program that was built with this one: "nic/port_peer".
 std::string BenchProgram(const std::string& name);

@@ -111,7 +111,8 @@ absl::StatusOr<Sampler> NullPortIo() {
 
 absl::StatusOr<std::string> Command(const PortEnd& end) {
   return absl::StrCat(BenchProgram("dpdk_port_end"), " --mode=", end.mode, " --vdev=", end.vdev,
-                      " --cpu=", end.cpu, " --length=", end.length, " --huge-dir=", end.huge_dir);
+                      " --cpu=", end.cpu, " --length=", end.length, " --huge-dir=", end.huge_dir,
+                      end.busy ? " --busy" : "");
 }
 
 std::string HugeDir() {

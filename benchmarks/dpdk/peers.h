@@ -28,6 +28,7 @@ struct PortEnd {
   int cpu = 0;
   uint32_t length = 64;
   std::string huge_dir{};  // where hugetlbfs is mounted; empty = plain pages
+  bool busy = false;       // measures its work apart from its waiting
 };
 absl::StatusOr<std::string> Command(const PortEnd& end);
 

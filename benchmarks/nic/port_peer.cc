@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One end of a connection between two ports; see ends.h for what an end prints.
 //
-//   port_peer receive|send PORT LENGTH CPU [--seconds=0.5] [--ring=1024] [--written=64]
+//   port_peer receive|send PORT LENGTH CPU [--seconds=0.5] [--ring=1024] [--written=64] [--busy]
 //
 //   PORT      as in control/open_port.h: "shm:/tmp/socket,role=server"
 //   receive   looks at each frame, frees it; measures
 //   send      gets a packet for each frame, writes its first bytes (as many as --written says), and sends it
+//   --busy    measures the work apart from the waiting, of either
 
 #include <algorithm>
 #include <cstdio>
@@ -34,10 +35,12 @@ struct Options {
   double seconds = 0.5;
   uint32_t ring = 1024;
   uint32_t written = sizeof kTestFrame;
+  bool busy = false;
 };
 
 bool ParseOption(absl::string_view argument, Options& options) {
   if (absl::ConsumePrefix(&argument, "--seconds=")) return absl::SimpleAtod(argument, &options.seconds);
+  if (argument == "--busy") return options.busy = true;
   if (absl::ConsumePrefix(&argument, "--ring=")) return absl::SimpleAtoi(argument, &options.ring);
   return absl::ConsumePrefix(&argument, "--written=") && absl::SimpleAtoi(argument, &options.written);
 }
@@ -52,8 +55,14 @@ bool Parse(const std::vector<absl::string_view>& arguments, Options& options) {
                      [&](absl::string_view argument) { return ParseOption(argument, options); });
 }
 
+void Serve(Nic& nic) {
+  for (const NicEvent& event : nic.TakeEvents()) {
+    if (!event.detail.empty()) std::fprintf(stderr, "%s\n", event.detail.c_str());
+  }
+}
+
 void AwaitPeer(Nic& nic) {
-  while (nic.link() == LinkState::kDown) nic.TakeEvents();
+  while (nic.link() == LinkState::kDown) Serve(nic);
 }
 
 void Fill(Packet& packet, const Options& options) {
@@ -74,6 +83,40 @@ void Send(Nic& nic, PacketPool& pool, const Options& options) {
     for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
     queue.Send(burst);
   }
+}
+
+// A front-end, or whoever else the port listens to, is served between turns.
+void SendBusy(Nic& nic, PacketPool& pool, const Options& options) {
+  MeasuringEnd measuring(options.length, options.seconds);
+  AwaitPeer(nic);
+  TxQueue& queue = nic.tx(QueueId(0));
+  Burst burst;
+  while (!measuring.Done()) {
+    measuring.Begin();
+    const size_t left = burst.size();
+    pool.Get(burst, kBurst - left);
+    for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
+    const size_t sent = queue.Send(burst);
+    measuring.End(sent, kBurst);
+    if (sent == 0) Serve(nic);
+  }
+  measuring.Print();
+}
+
+void ReceiveBusy(Nic& nic, const Options& options) {
+  MeasuringEnd measuring(options.length, options.seconds);
+  AwaitPeer(nic);
+  RxQueue& queue = nic.rx(QueueId(0));
+  while (!measuring.Done()) {
+    Burst burst;
+    measuring.Begin();
+    const size_t got = queue.Receive(burst);
+    for (const Packet* packet : burst) measuring.Check(packet->data(), packet->length());
+    burst.Clear();
+    measuring.End(got, kBurst);
+    if (got == 0) Serve(nic);
+  }
+  measuring.Print();
 }
 
 void Receive(Nic& nic, const Options& options) {
@@ -97,7 +140,11 @@ absl::Status Run(const Options& options) {
   const QueueOptions queues{.rx_ring = options.ring, .tx_ring = options.ring, .pool = pool->get()};
   if (absl::Status started = (*nic)->Start(queues); !started.ok()) return started;
   SayReady();
-  options.sends ? Send(**nic, **pool, options) : Receive(**nic, options);
+  if (options.busy) {
+    options.sends ? SendBusy(**nic, **pool, options) : ReceiveBusy(**nic, options);
+  } else {
+    options.sends ? Send(**nic, **pool, options) : Receive(**nic, options);
+  }
   return absl::OkStatus();
 }
 
@@ -107,9 +154,10 @@ absl::Status Run(const Options& options) {
 int main(int argc, char** argv) {
   sluice::bench::Options options;
   if (!sluice::bench::Parse({argv + 1, argv + argc}, options)) {
-    std::fprintf(stderr,
-                 "usage: %s send|receive PORT LENGTH CPU [--seconds=S] [--ring=N] [--written=BYTES]\n",
-                 argv[0]);
+    std::fprintf(
+        stderr,
+        "usage: %s send|receive PORT LENGTH CPU [--seconds=S] [--ring=N] [--written=BYTES] [--busy]\n",
+        argv[0]);
     return 2;
   }
   const absl::Status status = sluice::bench::Run(options);

@@ -31,7 +31,7 @@
 //   guest that takes it. All else is done in software by Send, with the same bytes.
 // Bad input: a ring with something impossible in it stops by itself, and is told (kQueueError); the guest's other rings go on. A
 //   message that is wrong ends the connection, with its reason in a kLinkDown. Neither touches other guests.
-// Link: up while a ring of the guest runs.
+// Link: up while there is a ring each way.
 //
 // Threads: as nic.h. TakeEvents may wait for a Receive or Send on another thread to end, when rings change.
 // Cost: no system call but the guest's interrupt, once a burst where it wants one. No lock but one exchange a burst and ring.

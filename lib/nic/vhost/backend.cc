@@ -52,6 +52,7 @@ void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
       ring.sink->Start(shape, PlaceOf(setup), position);
     }
     ring.enabled = setup.enabled;
+    ring.failed = false;
     ring.served = true;
   }
   told_faults_[setup.index] = RingFault::kNone;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "nic/vhost/gate_internal.h"
 #include "nic/vhost/guest_sink_internal.h"
@@ -33,10 +34,12 @@ struct alignas(kCacheLine) GuestRing {
       source;  // of a transmitq, as the next of a receiveq: from its first start to Stop of the Nic
   std::optional<GuestSink> sink;
   VhostRingSetup setup;  // of the last start
+  bool failed = false;   // its fault was seen
 
   // For who is in the gate. Wakes the guest's driver, where that wants it.
   void Call() const;
-  // What is wrong with it; it then serves no more.
+  // Whether something impossible was found in it since this was last asked; it then moves nothing more.
+  bool HasJustFailed() { return fault() != RingFault::kNone && !std::exchange(failed, true); }
   RingFault fault() const { return source.has_value() ? source->fault() : sink->fault(); }
 };
 

@@ -39,13 +39,13 @@ uint32_t Pack(uint16_t index, bool wrap) { return index | uint32_t{wrap} << kInd
 
 }  // namespace
 
+// The upper half of a packed ring's says where chains were given back to. That is where they were taken to, for a device at
+// rest has given back all; DPDK's driver leaves it out.
 RingPosition RingPosition::FromBase(uint32_t base, bool packed) {
   if (!packed) return {.available = static_cast<uint16_t>(base), .used = static_cast<uint16_t>(base)};
-  const uint32_t used = base >> 16;
-  return {.available = static_cast<uint16_t>(base & kIndexMask),
-          .used = static_cast<uint16_t>(used & kIndexMask),
-          .available_wrap = (base >> kIndexBits & 1) != 0,
-          .used_wrap = (used >> kIndexBits & 1) != 0};
+  const auto index = static_cast<uint16_t>(base & kIndexMask);
+  const bool wrap = (base >> kIndexBits & 1) != 0;
+  return {.available = index, .used = index, .available_wrap = wrap, .used_wrap = wrap};
 }
 
 uint32_t RingPosition::Base(bool packed) const {

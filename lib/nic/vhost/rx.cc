@@ -86,7 +86,7 @@ void VhostRxQueue::ReceiveFrom(int pair, Burst& burst) {
     return Discard(ring);
   ring.source->Receive(burst);
   if (ring.source->TakeCall()) ring.Call();
-  if (ring.fault() != RingFault::kNone) [[unlikely]]
+  if (ring.HasJustFailed()) [[unlikely]]
     faults_.Ring();
 }
 

@@ -12,7 +12,7 @@
 namespace sluice {
 
 LinkState VhostNicImpl::link() const {
-  return (rings_.sending() | rings_.receiving()) != 0 ? LinkState::kUp : LinkState::kDown;
+  return rings_.sending() != 0 && rings_.receiving() != 0 ? LinkState::kUp : LinkState::kDown;
 }
 
 std::vector<ModeInForce> VhostNicImpl::modes() const {

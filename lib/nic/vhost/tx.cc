@@ -127,7 +127,7 @@ GuestSink::Sent VhostTxQueue::Write(uint8_t pair, Burst& frames) {
   ring.sink->Send(frames);
   const GuestSink::Sent after = ring.sink->sent();
   if (ring.sink->TakeCall()) ring.Call();
-  if (ring.fault() != RingFault::kNone) [[unlikely]]
+  if (ring.HasJustFailed()) [[unlikely]]
     faults_.Ring();
   return {.packets = after.packets - before.packets, .bytes = after.bytes - before.bytes};
 }

@@ -72,12 +72,23 @@ uint8_t* RingRig::At(uint64_t guest) const {
 }
 
 void RingRig::Write(uint64_t guest, absl::Span<const uint8_t> bytes) const {
-  for (const uint8_t byte : bytes) *At(guest++) = byte;
+  GuestMemory::Hint hint;
+  for (size_t at = 0; at < bytes.size();) {
+    const absl::Span<uint8_t> found = memory_->At(guest + at, bytes.size() - at, hint);
+    REQUIRE(!found.empty());
+    std::copy_n(bytes.begin() + static_cast<ptrdiff_t>(at), found.size(), found.begin());
+    at += found.size();
+  }
 }
 
 Bytes RingRig::Read(uint64_t guest, size_t bytes) const {
   Bytes read;
-  while (read.size() < bytes) read.push_back(*At(guest++));
+  GuestMemory::Hint hint;
+  while (read.size() < bytes) {
+    const absl::Span<uint8_t> found = memory_->At(guest + read.size(), bytes - read.size(), hint);
+    REQUIRE(!found.empty());
+    read.insert(read.end(), found.begin(), found.end());
+  }
   return read;
 }
 

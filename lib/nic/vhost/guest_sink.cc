@@ -22,6 +22,8 @@ struct LongHeader {
 };
 static_assert(sizeof(LongHeader) == 20);
 
+constexpr uint32_t kFirstLines = 2 * kLine;
+
 // 5.1.6.4.4.
 uint16_t HashType(RssType type) {
   switch (type) {
@@ -81,6 +83,7 @@ size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
     ring.Fetch(batch_, wanted, /*writable=*/true);
     if (ring.fault() != RingFault::kNone) [[unlikely]]
       fault_.store(ring.fault(), std::memory_order_relaxed);
+    if (batch_.size() == 0) break;
 
     // 2. Fill them, and give back those that were.
     const size_t before = done.taken;
@@ -111,12 +114,14 @@ size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
 // As many packets as there is room for. Returns how many chains they took.
 size_t GuestSink::WriteAll(Burst& burst, Done& done) {
   size_t used = 0;
+  for (size_t i = 0; i < batch_.size(); ++i) SendForWriting(batch_.first_piece(batch_[i]).at, kFirstLines);
   for (; done.taken < burst.size() && used < batch_.size(); ++done.taken) {
     Packet& packet = burst[done.taken];
     const RingChain& chain = batch_[used];
     const uint32_t bytes = packet.length();
     const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
     if (plain && bytes + shape_.header_bytes <= chain.bytes) [[likely]] {
+      SendForNext(burst, done.taken + 1, used + 1);
       WritePlain(packet, used++);
     } else {
       const Outcome outcome = WriteOdd(packet, used);
@@ -128,6 +133,15 @@ size_t GuestSink::WriteAll(Burst& burst, Done& done) {
     done.bytes += bytes;
   }
   return used;
+}
+
+// The lines behind the first that the next packet goes to, while this one is written: to get one from the guest's processor
+// takes longer than to write it.
+inline void GuestSink::SendForNext(const Burst& burst, size_t packet, size_t chain) const {
+  if (packet >= burst.size() || chain >= batch_.size()) return;
+  const RingPiece& piece = batch_.first_piece(batch_[chain]);
+  const uint32_t bytes = std::min(shape_.header_bytes + burst[packet].head_length(), piece.bytes);
+  if (bytes > kFirstLines) SendForWriting(piece.at + kFirstLines, bytes - kFirstLines);
 }
 
 // A packet of one piece that asks for nothing, into a chain of one piece that it fits.

@@ -77,6 +77,7 @@ class GuestSink {
   template <typename Ring>
   size_t SendTo(Ring& ring, Burst& burst);
   size_t WriteAll(Burst& burst, Done& done);
+  void SendForNext(const Burst& burst, size_t packet, size_t chain) const;
   void WritePlain(const Packet& packet, size_t i);
   Outcome WriteOdd(Packet& packet, size_t first);
   size_t ChainsFor(uint32_t bytes, size_t first) const;

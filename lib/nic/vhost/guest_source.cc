@@ -15,6 +15,7 @@ namespace {
 // Copied of a frame whose payload is borrowed: more than the headers that Parse follows.
 constexpr uint32_t kHeadBytes = 256;
 constexpr uint32_t kShortestFrame = 14;
+constexpr size_t kFirstLines = 2 * kLine;  // header and the shortest frame
 
 // What counts of the header, read once: every length of header begins with it.
 VirtioNetHeader ReadHeader(const uint8_t* at) {
@@ -100,6 +101,7 @@ size_t GuestSource::TakeAll(Ring& ring, Burst& burst) {
   const size_t n = GetPackets(packets, batch_.size());
   size_t good = 0;
   uint64_t bytes = 0;
+  SendForFirstLines(n);
   for (size_t i = 0; i < n; ++i) {
     Packet* const packet = packets[i];
     if (!Fill(*packet, i)) [[unlikely]] {
@@ -122,6 +124,11 @@ size_t GuestSource::TakeAll(Ring& ring, Burst& burst) {
   packets_.Add(good);
   bytes_.Add(bytes);
   return good;
+}
+
+// Of all frames at once; those behind them the processor sends for by itself.
+inline void GuestSource::SendForFirstLines(size_t n) const {
+  for (size_t i = 0; i < n; ++i) SendForReading(batch_.first_piece(batch_[i]).at, kFirstLines);
 }
 
 // The frame of a chain, in a packet that GetPackets gave. False when it is dropped, and counted.

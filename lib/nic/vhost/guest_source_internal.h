@@ -91,6 +91,7 @@ class GuestSource {
   size_t ReceiveFrom(Ring& ring, Burst& burst, bool woken);
   template <typename Ring>
   size_t TakeAll(Ring& ring, Burst& burst);
+  void SendForFirstLines(size_t n) const;
   bool Fill(Packet& packet, size_t i);
   bool FillOdd(Packet& packet, size_t i);
   bool TakeInHeader(const VirtioNetHeader& header, Packet& packet);

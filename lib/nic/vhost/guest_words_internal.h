@@ -43,6 +43,17 @@ inline void GuestFence() {
   __atomic_fetch_or(&word, 0, __ATOMIC_SEQ_CST);
 }
 
+inline constexpr size_t kLine = 64;
+
+// Sends for the lines of `bytes` bytes from `at` on, to be read.
+inline void SendForReading(const uint8_t* at, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(at + i);
+}
+// The same, to be written: they come as one's own, which for __builtin_prefetch depends on what we are compiled for.
+inline void SendForWriting(const uint8_t* at, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += kLine) asm volatile("prefetchw %0" : : "m"(at[i]));
+}
+
 // Copies between a packet and the guest's memory, neither reading nor writing more than the bytes: short frames in moves of
 // fixed size that overlap. No move here is shorter than what was written there last, where that was the same copy.
 inline void CopyBytes(uint8_t* to, const uint8_t* from, size_t bytes) {

@@ -153,12 +153,6 @@ bool PackedRing::IsAvailable(Place place, uint16_t flags) {
   return (flags & (kAvailable | kUsed)) == (place.wrap ? kAvailable : kUsed);
 }
 
-PackedRing::Place PackedRing::After(Place place, uint32_t slots) const {
-  const uint32_t index = place.index + slots;
-  if (index < shape_.size) return {static_cast<uint16_t>(index), place.wrap};
-  return {static_cast<uint16_t>(index - shape_.size), !place.wrap};
-}
-
 void PackedRing::Take(const RingChain* chains, size_t n) {
   uint32_t slots = 0;
   for (size_t i = 0; i < n; ++i) slots += chains[i].slots;

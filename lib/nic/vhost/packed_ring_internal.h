@@ -49,7 +49,11 @@ class PackedRing {
     uint16_t id;
     uint16_t flags;
   };
-  Place After(Place place, uint32_t slots) const;
+  Place After(Place place, uint32_t slots) const {
+    const uint32_t index = place.index + slots;
+    if (index < shape_.size) return {static_cast<uint16_t>(index), place.wrap};
+    return {static_cast<uint16_t>(index - shape_.size), !place.wrap};
+  }
   static bool IsAvailable(Place place, uint16_t flags);
   static Descriptor Make(uint64_t address, uint64_t rest);
   static Descriptor ReadOfTable(const uint8_t* at);

@@ -14,6 +14,7 @@
 // Takes some three seconds to start, and is gone with the object, or with the test, however that ends. One thread at a
 // time.
 
+#include <csignal>
 #include <string>
 
 #include "absl/time/time.h"
@@ -42,6 +43,9 @@ class Guest {
   CommandResult Run(const std::string& command, absl::Duration timeout = absl::Seconds(20));
   // The same, but throws with the output when it fails.
   std::string MustRun(const std::string& command);
+
+  // Ends QEMU without a word to anybody. The guest is of no more use.
+  void Kill() { qemu_.Signal(SIGKILL); }
 
   // Path of the program `stream` (tests/vm/stream.cc), which the guest has too.
   static std::string StreamProgram();

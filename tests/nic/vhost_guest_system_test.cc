@@ -90,6 +90,11 @@ class Outside {
     const absl::Status started = nic_->Start({.pool = &pool});
     if (!started.ok()) throw std::runtime_error(started.ToString());
     where_.MustRun("ip addr add 10.0.0.1/24 dev tap0; ip link set tap0 up");
+    StartSink();
+  }
+  // Anew, for one waits for what is still to come on its connection, also where nobody is left to send it.
+  void StartSink() {
+    sink_.reset();
     sink_.emplace(where_.Start(Guest::StreamProgram() + " sink 5000"));
   }
   Nic& nic() { return *nic_; }
@@ -123,7 +128,10 @@ class House {
     CHECK(pool_->available() == pool_->options().packets);
   }
 
-  void BootGuest() { guest_ = Boot(kind_, port_.path(), 2); }
+  void BootGuest() {
+    guest_ = Boot(kind_, port_.path(), 2);
+    outside_.StartSink();
+  }
   Guest& guest() { return *guest_; }
   NicPatch& patch() { return *patch_; }
   VhostReport Report() {

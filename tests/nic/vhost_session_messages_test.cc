@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is negotiated, when rings start and stop, and what is answered.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cstring>
+#include <functional>
 
 #include "nic/vhost/inflight_internal.h"
 #include "tests/nic/vhost_messages.h"
@@ -196,6 +202,16 @@ TEST_CASE("a kick descriptor that does not come means that the ring is to be pol
   CHECK(scene.backend.ring(0).kick == nullptr);
 }
 
+TEST_CASE("a call descriptor is made not to block, lest a full pipe stalls a worker") {
+  VhostScene scene;
+  scene.Greet();
+  int ends[2];
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd in(ends[0]), out(ends[1]);
+  scene.Tell(Request::kSetVringCall, 0, {out.get()});
+  CHECK((fcntl(out.get(), F_GETFL) & O_NONBLOCK) != 0);
+}
+
 TEST_CASE("a packed ring may have any size, and goes on at both of its positions") {
   VhostScene scene;
   scene.Greet(VhostScene::kTaken | uint64_t{1} << 34);
@@ -216,6 +232,10 @@ TEST_CASE("RESET_OWNER disables the rings and leaves them running") {
   scene.Notes();
   scene.Tell(Request::kResetOwner);
   CHECK(scene.Notes() == Notes{"disable 0"});
+  // Who did not take protocol features has no way to enable it again but to start it again.
+  scene.Ask(Request::kGetVringBase, RingState(0, 0));
+  scene.KickRing(0);
+  CHECK(scene.backend.ring(0).enabled);
 }
 
 TEST_CASE("RESET_DEVICE stops and forgets the rings, and keeps the memory") {

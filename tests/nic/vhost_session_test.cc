@@ -187,6 +187,14 @@ TEST_CASE("a session that connects asks at most a few times a second where nobod
   CHECK((*session)->Snapshot().connections < 100);
 }
 
+TEST_CASE("a session that may not connect says so") {
+  const TempFolder folder;
+  NotingBackend backend;
+  const auto listener = UnixListener::Listen({.path = folder.file("s"), .type = SOCK_SEQPACKET});
+  const auto session = OpenAt(folder.file("s"), backend, VhostRole::kClient);
+  CHECK(ProblemOf((*session)->Snapshot().last_error)->error_number == EPROTOTYPE);
+}
+
 TEST_CASE("a session leaves no descriptor and no mapping behind") {
   const Footprint before = Footprint::Now();
   {

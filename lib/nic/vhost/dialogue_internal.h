@@ -111,6 +111,7 @@ class VhostDialogue {
   absl::Status GetBase(const VhostMessage& message);
   void ResetOwner();
   bool Enabled(const Ring& ring) const;
+  bool StartsEnabled() const;
   absl::Status Locate(uint16_t index, VhostRingSetup& setup) const;
   absl::Status Settle(uint16_t index);
   absl::Status SettleAll();

@@ -57,6 +57,22 @@ absl::Status CheckBase(bool packed, uint32_t base, uint32_t size) {
                  : VhostBreach(absl::StrCat("base 0x", absl::Hex(base), " of a ring of ", size, " entries"));
 }
 
+// The descriptor of a KICK, CALL or ERR, none where the payload says that none comes. It is made not to block, for a worker
+// writes to it, whatever the front-end fills it with.
+absl::Status TakeRingFd(uint64_t payload, VhostMessage& message, VhostFd& fd) {
+  const bool none = (payload & kVhostNoFd) != 0;
+  if (none == (message.fd_count == 1))
+    return VhostBreach("the flag of no descriptor says otherwise than what came");
+  if (none) return absl::OkStatus();
+  UniqueFd taken = message.TakeFd();
+  struct stat file {};
+  if (fstat(taken.get(), &file) != 0 || S_ISREG(file.st_mode) || S_ISDIR(file.st_mode))
+    return VhostBreach("it is a file, and no eventfd or pipe");
+  fcntl(taken.get(), F_SETFL, fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
+  fd = std::make_shared<const UniqueFd>(std::move(taken));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status VhostDialogue::FindRing(uint64_t index, uint16_t& found) const {
@@ -115,22 +131,12 @@ absl::Status VhostDialogue::SetAddress(const VhostRingAddress& address) {
   return Settle(index);
 }
 
-// The payload says which ring, and whether a descriptor comes. Whatever comes is made not to block: a worker writes to it.
 absl::Status VhostDialogue::SetRingFd(VhostRequest request, VhostMessage& message) {
-  const uint64_t payload = message.As<uint64_t>();
+  const auto payload = message.As<uint64_t>();
   uint16_t index = 0;
   if (absl::Status found = FindRing(payload & kVhostRingIndexMask, index); !found.ok()) return found;
-  const bool none = (payload & kVhostNoFd) != 0;
-  if (none == (message.fd_count == 1))
-    return VhostBreach("the flag of no descriptor says otherwise than what came");
   VhostFd fd;
-  if (!none) {
-    fd = std::make_shared<const UniqueFd>(message.TakeFd());
-    struct stat file {};
-    if (fstat(fd->get(), &file) != 0 || S_ISREG(file.st_mode) || S_ISDIR(file.st_mode))
-      return VhostBreach("it is a file, and no eventfd or pipe");
-    fcntl(fd->get(), F_SETFL, fcntl(fd->get(), F_GETFL) | O_NONBLOCK);
-  }
+  if (absl::Status taken = TakeRingFd(payload, message, fd); !taken.ok()) return taken;
   Ring& ring = rings_[index];
   if (request == VhostRequest::kSetVringCall) {  // often, while traffic runs: QEMU masks interrupts by it
     ring.call = std::move(fd);
@@ -157,9 +163,10 @@ void VhostDialogue::ResetOwner() {
   for (uint16_t i = 0; i < rings_.size(); ++i) (void)SetEnable(i, 0);
 }
 
-bool VhostDialogue::Enabled(const Ring& ring) const {
-  return ring.enable.value_or((features_.value_or(kVhostProtocolFeatures) & kVhostProtocolFeatures) == 0);
-}
+// With VHOST_USER_F_PROTOCOL_FEATURES a ring is disabled until it is enabled; without it, nobody can.
+bool VhostDialogue::Enabled(const Ring& ring) const { return ring.enable.value_or(StartsEnabled()); }
+
+bool VhostDialogue::StartsEnabled() const { return features_ && (*features_ & kVhostProtocolFeatures) == 0; }
 
 // All that a backend needs of a ring whose features, size and addresses were said, and the memory is there.
 absl::Status VhostDialogue::Locate(uint16_t index, VhostRingSetup& setup) const {
@@ -223,13 +230,15 @@ void VhostDialogue::RestAll() {
   for (uint16_t i = 0; i < rings_.size(); ++i) Rest(i);
 }
 
-// Where it was is where it goes on, unless SET_VRING_BASE says otherwise. It waits for another SET_VRING_KICK.
+// Where it was is where it goes on, unless SET_VRING_BASE says otherwise. It waits for another SET_VRING_KICK. Who cannot enable
+// rings finds it enabled again.
 void VhostDialogue::Stop(uint16_t index) {
   Ring& ring = rings_[index];
   if (ring.state != RingState::kStopped) ring.base = backend_.StopRing(index);
   ring.state = RingState::kStopped;
   ring.kicked = false;
   ring.kick.reset();
+  if (StartsEnabled()) ring.enable.reset();
 }
 
 void VhostDialogue::StopAll() {

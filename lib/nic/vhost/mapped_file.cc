@@ -44,8 +44,8 @@ absl::StatusOr<MappedFile> MapFile(int fd, uint64_t offset, uint64_t bytes) {
   const uint64_t page = PageOf(file);
   const uint64_t before = offset % page;
   const size_t length = (before + bytes + page - 1) / page * page;
-  void* const mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-                            static_cast<off_t>(offset - before));
+  void* const mapped =
+      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset - before));
   if (mapped == MAP_FAILED) return VhostBreach("its file can't be mapped", kShareGuestMemory, errno);
   madvise(mapped, length, MADV_DONTDUMP);  // a dump of the host is no place for what guests keep secret
   return MappedFile{.here = static_cast<uint8_t*>(mapped) + before,

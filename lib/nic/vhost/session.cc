@@ -120,8 +120,13 @@ void VhostSession::AcceptCallers() {
 
 void VhostSession::Connect() {
   UniqueFd connection = ConnectUnix(options_.path, SOCK_STREAM);
-  if (!connection.valid()) return RetryLater();
-  Adopt(std::move(connection));
+  if (connection.valid()) return Adopt(std::move(connection));
+  if (errno != ENOENT && errno != ECONNREFUSED) {
+    counts_.last_error =
+        Refuse(options_, "connect", errno, "", "let this user write to the front-end's socket");
+    changed_ = true;
+  }
+  RetryLater();
 }
 
 void VhostSession::Adopt(UniqueFd connection) {
@@ -129,7 +134,8 @@ void VhostSession::Adopt(UniqueFd connection) {
   changed_ = true;
   if (!Watch(connection.get())) {
     counts_.last_error = Refuse(options_, "watch", errno, "", "raise the limit of open files");
-    return RetryLater();
+    if (!listener_) RetryLater();
+    return;
   }
   published_ = 0;
   dialogue_ = std::make_unique<VhostDialogue>(std::move(connection), options_, backend_);

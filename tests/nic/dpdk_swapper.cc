@@ -83,15 +83,16 @@ void SwapJudge::AwaitLink() {
 
 void SwapJudge::Exchange(const std::deque<Bytes>& frames) {
   size_t sent = 0, back = 0, wrong = 0;
+  Burst burst;  // to send, and what a full ring did not take
   CHECK(Until([&] {
-    Burst burst;
     for (; sent < frames.size() && sent - back < kUnderWay; ++sent) {
       burst.Push(MakePacket(*pool_, frames[sent]));
     }
-    while (!burst.empty()) nic_->tx(QueueId{0}).Send(burst);
-    nic_->rx(QueueId{0}).Receive(burst);
-    for (; !burst.empty() && back < sent; burst.PopFront(), ++back) {
-      wrong += BytesOf(burst[0]) != Swapped(frames[back]);
+    nic_->tx(QueueId{0}).Send(burst);
+    Burst arrived;
+    nic_->rx(QueueId{0}).Receive(arrived);
+    for (; !arrived.empty() && back < sent; arrived.PopFront(), ++back) {
+      wrong += BytesOf(arrived[0]) != Swapped(frames[back]);
     }
     return back == frames.size();
   }));

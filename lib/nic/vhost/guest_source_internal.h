@@ -61,7 +61,7 @@ class GuestSource {
   // Control.
   // ----------------------------------------------------------------------------------------------------
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
-  // The same ring in other memory, or with another log. Loans keep what they point to.
+  // The same ring in other memory, or with another log. Loans keep what they point to. Disarms: poll before the next sleep.
   void Replace(const RingPlace& place);
   // Gives back every chain that was taken: also those still lent, whose payload then is what the guest writes there. So
   // poll Reclaim until lent() is 0, if only for a while, before. Returns where the ring stands.

@@ -54,12 +54,14 @@ inline void SendForWriting(const uint8_t* at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kLine) asm volatile("prefetchw %0" : : "m"(at[i]));
 }
 
-// Copies between a packet and the guest's memory, neither reading nor writing more than the bytes: short frames in moves of
-// fixed size that overlap. No move here is shorter than what was written there last, where that was the same copy.
+// Copies between a packet and the guest's memory, and touches nothing behind the bytes: short frames in moves of fixed size, of
+// which the last ones overlap.
 inline void CopyBytes(uint8_t* to, const uint8_t* from, size_t bytes) {
-  using Move = uint64_t __attribute__((vector_size(16), aligned(1), may_alias));
+  using Move = uint64_t __attribute__((vector_size(16)));
   const auto move = [&](size_t at) {
-    *reinterpret_cast<Move*>(to + at) = *reinterpret_cast<const Move*>(from + at);
+    Move moved;
+    std::memcpy(&moved, from + at, sizeof(moved));
+    std::memcpy(to + at, &moved, sizeof(moved));
   };
   if (bytes < sizeof(Move) || bytes > kShortCopy) [[unlikely]] {
     std::memcpy(to, from, bytes);

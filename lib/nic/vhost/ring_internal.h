@@ -43,8 +43,8 @@ struct RingPlace {
   uint8_t* descriptors = nullptr;
   uint8_t* driver = nullptr;
   uint8_t* device = nullptr;
-  std::shared_ptr<const GuestMemory> memory;
-  std::shared_ptr<const DirtyLog> log;  // null: nothing is logged
+  std::shared_ptr<const GuestMemory> memory = {};
+  std::shared_ptr<const DirtyLog> log = {};  // null: nothing is logged
 };
 
 // How far it was served. `used` follows `available`: between them are chains that were taken and not given back.

@@ -3,16 +3,13 @@
 #include <utility>
 
 #include "nic/softverbs/completion_queue_internal.h"
-#include "nic/softverbs/work_ring_internal.h"
 
 namespace sluice {
 
-void SoftCompletionQueue::Push(const SoftCompletion& completion) {
+void SoftCompletionQueue::Push() {
   --promised_;
   if (overrun_) return;
-  SoftCompletion& pushed = At(end_);
-  pushed = completion;
-  pushed.due = late_by_ == 0 ? 0 : clock_.Now() + late_by_;
+  if (late_by_ != 0) At(end_).due = clock_.Now() + late_by_;
   if (end_++ == seen_ && late_by_ == 0) ShowNext();
 }
 
@@ -44,12 +41,6 @@ void SoftCompletionQueue::SetFaults(Nanoseconds late_by, bool may_overrun) {
   may_overrun_ = may_overrun;
 }
 
-SoftCompletion SoftCompletionQueue::Pop() {
-  const SoftCompletion& oldest = At(begin_++);
-  oldest.ring->Retire(oldest.place);
-  return oldest;
-}
-
 void SoftCompletionQueue::Resize(uint32_t size) {
   std::vector<SoftCompletion> slots(std::bit_ceil(size));
   for (uint64_t i = 0; i < count(); ++i) slots[i] = At(begin_ + i);
@@ -61,9 +52,12 @@ void SoftCompletionQueue::Resize(uint32_t size) {
 }
 
 void SoftCompletionQueue::Forget(const SoftWorkRing& ring) {
-  uint64_t kept = begin_;
-  uint64_t seen = begin_;
-  for (uint64_t i = begin_; i != end_; ++i) {
+  uint64_t kept = begin_ + looked_at_;
+  uint64_t seen = kept;
+  for (uint64_t i = begin_; i != kept; ++i) {
+    if (At(i).ring == &ring) At(i).ring = nullptr;
+  }
+  for (uint64_t i = kept; i != end_; ++i) {
     if (At(i).ring == &ring) continue;
     if (i < seen_) seen = kept + 1;
     At(kept++) = At(i);

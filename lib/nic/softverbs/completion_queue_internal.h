@@ -7,26 +7,28 @@
 //        begin_                seen_           end_
 //   ──────┼── to be polled ──────┼── late ───────┼──────▶     late: a fault, and usually none
 //
+// Some of the oldest may be looked at where they are, without the lock (Look): until they are dropped they stay.
+//
 // Requests are begun only when there is room for their completions, so that none is lost. A queue that may be overrun
 // lacks that care, as cards do: the first completion too many ruins it, and it then swallows all that comes.
 // Threads: under the lock of the device.
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "nic/softverbs/work_ring_internal.h"
 #include "sluice/base/clock.h"
 
 namespace sluice {
-
-class SoftWorkRing;
 
 enum class SoftStatus : uint8_t { kOk, kTooLong, kNoAccess, kFlushed };
 enum class SoftOpcode : uint8_t { kSend, kSegment, kReceive };
 
 struct SoftCompletion {
   uint64_t id = 0;
-  SoftWorkRing* ring = nullptr;  // of the request
+  SoftWorkRing* ring = nullptr;  // of the request; null when that is gone
   uint64_t place = 0;            // of the request in it
   Nanoseconds at = 0;
   Nanoseconds due = 0;  // when it can be seen
@@ -66,16 +68,35 @@ class SoftCompletionQueue {
   void Promise() { ++promised_; }
   void BreakPromise() { --promised_; }
 
-  // Of what was promised.
-  void Push(const SoftCompletion& completion);
+  // The next of what was promised, to be filled in where it is, and then pushed.
+  SoftCompletion& Fresh() { return overrun_ ? swallowed_ : At(end_); }
+  void Push();
+  void Push(const SoftCompletion& completion) {
+    Fresh() = completion;
+    Push();
+  }
   bool empty() const { return begin_ == seen_; }
-  // The oldest, and the slot of its request given back with those before it; not when empty.
-  SoftCompletion Pop();
+  // The oldest, good until the next call, and the slot of its request given back with those before it; not when empty.
+  const SoftCompletion& Pop() {
+    const SoftCompletion& oldest = At(begin_++);
+    if (oldest.ring != nullptr) oldest.ring->Retire(oldest.place);
+    return oldest;
+  }
 
-  // Whether that many would hold what is there.
-  bool CanResize(uint32_t size) const { return size >= count() + promised_; }
+  // Has all that can be seen looked at, by one at a time; returns how many. Dropped as they are popped: `count` of them,
+  // and nobody looks at the others any more.
+  size_t Look() { return looked_at_ = seen_ - begin_; }
+  const SoftCompletion& LookedAt(size_t i) const { return slots_[(begin_ + i) & (slots_.size() - 1)]; }
+  void Drop(size_t count) {
+    for (; count > 0; --count) Pop();
+    looked_at_ = 0;
+  }
+  bool looked_at() const { return looked_at_ > 0; }
+
+  // Whether that many would hold what is there, and it can be moved.
+  bool CanResize(uint32_t size) const { return size >= count() + promised_ && !looked_at(); }
   void Resize(uint32_t size);
-  // Drops the completions of requests of `ring`, which is about to go.
+  // Drops the completions of requests of `ring`, which is about to go; those that are looked at stay, and name it no more.
   void Forget(const SoftWorkRing& ring);
 
   // How late completions are, and whether too many are lost.
@@ -100,6 +121,8 @@ class SoftCompletionQueue {
   uint64_t seen_ = 0;
   uint64_t end_ = 0;
   uint64_t promised_ = 0;
+  uint64_t looked_at_ = 0;
+  SoftCompletion swallowed_;  // of a queue that was overrun
   Listener* listener_ = nullptr;
   Alarm alarm_ = Alarm::kOff;
   Nanoseconds late_by_ = 0;

@@ -22,15 +22,4 @@ void SoftMemory::Remove(uint32_t key) {
   free_.push_back(place);
 }
 
-uint8_t* SoftMemory::Reach(uint32_t domain, const SoftPiece& piece, bool to_write) const {
-  const uint32_t place = piece.key >> kGenerationBits;
-  if (place >= regions_.size()) return nullptr;
-  const Slot& slot = regions_[place];
-  if (slot.generation != static_cast<uint8_t>(piece.key) || slot.region.domain != domain) return nullptr;
-  if (to_write && !slot.region.writable) return nullptr;
-  const uint64_t offset = piece.address - slot.region.address;
-  if (offset > slot.region.length || piece.length > slot.region.length - offset) return nullptr;
-  return slot.region.data + offset;
-}
-
 }  // namespace sluice

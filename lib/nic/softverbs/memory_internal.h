@@ -39,7 +39,16 @@ class SoftMemory {
   const SoftRegion& Find(uint32_t key) const { return regions_[key >> kGenerationBits].region; }
 
   // Where the piece is; null when any part of it is outside of what its key opens to `domain`.
-  uint8_t* Reach(uint32_t domain, const SoftPiece& piece, bool to_write) const;
+  uint8_t* Reach(uint32_t domain, const SoftPiece& piece, bool to_write) const {
+    const uint32_t place = piece.key >> kGenerationBits;
+    if (place >= regions_.size()) return nullptr;
+    const Slot& slot = regions_[place];
+    if (slot.generation != static_cast<uint8_t>(piece.key) || slot.region.domain != domain) return nullptr;
+    if (to_write && !slot.region.writable) return nullptr;
+    const uint64_t offset = piece.address - slot.region.address;
+    if (offset > slot.region.length || piece.length > slot.region.length - offset) return nullptr;
+    return slot.region.data + offset;
+  }
 
  private:
   static constexpr uint32_t kGenerationBits = 8;

@@ -21,12 +21,6 @@ constexpr uint32_t kTurnsWithoutServe = 128;
 constexpr uint32_t kTurnsWithoutYield = 64;
 constexpr uint64_t kStaged = 32;
 
-// As ibv_poll_cq(3) has it: of IPv4 alone, and of both.
-bool ChecksumsGood(const Packet& packet) {
-  return VerifyIpv4Checksum(packet, LayerSet::kOuter) == ChecksumVerdict::kGood &&
-         VerifyL4Checksum(packet, LayerSet::kOuter) == ChecksumVerdict::kGood;
-}
-
 // A wire to the kernel leaves checksums of local senders to the next device, which is this one. Frames that are still to
 // be segmented do not come over wires that are opened for it.
 void FinishArrival(Packet& packet) {
@@ -222,10 +216,23 @@ bool SoftPort::SendFrom(SoftQueuePair& pair) {
   if (staged.empty()) return false;
   const Nanoseconds now = clock_.Now();
   const uint64_t bytes = paced ? BytesOf(staged) : 0;
-  const size_t taken = egress_->Send(staged, to_wire_);
+  const size_t taken = SendStaged(staged);
   pair.send().Complete(taken, now);
   if (paced && taken > 0) pair.send().pacer().Spend(bytes, now);
   return taken > 0;
+}
+
+// Frames to which nothing has to be done go past Egress.
+size_t SoftPort::SendStaged(Burst& staged) {
+  FirstLines lines = egress_->Look();
+  for (const Packet* packet : staged) lines.Add(*packet);
+  if (egress_->AnyOdd(lines)) return egress_->Send(staged, to_wire_);
+  const size_t offered = staged.size();
+  if (const std::optional<DropReason> reason = PutOnWire(staged)) {
+    to_wire_.CountDrops(*reason, staged.size());
+    staged.Clear();
+  }
+  return offered - staged.size();
 }
 
 // Copies for this port's own queues come first; from the first frame on that can have none yet, all stay.
@@ -287,20 +294,53 @@ bool SoftPort::ReceiveSome() {
   }
   const Nanoseconds now = clock_.Now();  // one reading a burst
   size_t delivered = 0;
-  while (delivered < arrivals_.size() && Deliver(arrivals_[delivered], SoftSteering::Way::kReceived, now)) {
-    ++delivered;
-  }
+  while (delivered < arrivals_.size() && DeliverReceived(arrivals_[delivered], now)) ++delivered;
   Burst done;  // home together
   arrivals_.MoveFront(delivered, done);
   return delivered > 0;
 }
 
-// False when a queue that gets it has no place for it yet: then none has got it.
-bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now) {
-  if (packet.offload.segment || packet.head_length() < FirstLines::kShortest) {
-    ++stats_.drops[packet.offload.segment ? DropReason::kUnsupportedOffload : DropReason::kTooShort];
+// Whether no queue can have it; then that is counted.
+bool SoftPort::IsLost(const Packet& packet) {
+  if (!packet.offload.segment && packet.head_length() >= FirstLines::kShortest) return false;
+  ++stats_.drops[packet.offload.segment ? DropReason::kUnsupportedOffload : DropReason::kTooShort];
+  return true;
+}
+
+// As ibv_poll_cq(3) has it: of IPv4 alone, and of both.
+bool SoftPort::ChecksumsGood(const Packet& packet, bool sound) const {
+  return sound && options_.hardware.receive_checksums &&
+         VerifyIpv4Checksum(packet, LayerSet::kOuter) == ChecksumVerdict::kGood &&
+         VerifyL4Checksum(packet, LayerSet::kOuter) == ChecksumVerdict::kGood;
+}
+
+bool SoftPort::DeliverReceived(Packet& packet, Nanoseconds now) {
+  if (const SoftSteering::Sole* sole = steering_.sole()) return DeliverTo(*sole, packet, now);
+  return Deliver(packet, SoftSteering::Way::kReceived, now);
+}
+
+// As Deliver; parsed for its checksums alone.
+bool SoftPort::DeliverTo(const SoftSteering::Sole& sole, Packet& packet, Nanoseconds now) {
+  if (IsLost(packet)) return true;
+  SoftReceiveQueue& queue = *sole.pair->only_receiver();
+  const SoftReceiveQueue::Place place = queue.Claim(clock_);
+  if (place == SoftReceiveQueue::Place::kNotYet) return false;
+  sole.hits->packets.Add();
+  sole.hits->bytes.Add(packet.length());
+  if (place == SoftReceiveQueue::Place::kNone) {
+    ++stats_.drops[DropReason::kReceiveRingFull];
     return true;
   }
+  const bool sound = options_.hardware.receive_checksums && Parse(packet) == ParseVerdict::kOk;
+  queue.Take({.packet = packet, .at = now, .checksums_good = ChecksumsGood(packet, sound)}, sole.mark);
+  ++stats_.received_frames;
+  stats_.received_bytes += packet.length();
+  return true;
+}
+
+// False when a queue that gets it has no place for it yet: then none has got it.
+bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now) {
+  if (IsLost(packet)) return true;
   const SoftSteering::Verdict& verdict = steering_.Find(packet, way);
   if (!ClaimAll(verdict, packet)) return false;
   steering_.CountHits(packet);
@@ -311,7 +351,7 @@ bool SoftPort::Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now) {
   const SoftArrival arrival{
       .packet = packet,
       .at = now,
-      .checksums_good = verdict.sound && options_.hardware.receive_checksums && ChecksumsGood(packet),
+      .checksums_good = ChecksumsGood(packet, verdict.sound),
   };
   for (const Delivery& delivery : deliveries_) {
     delivery.queue->Take(arrival, delivery.mark);

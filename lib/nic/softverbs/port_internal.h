@@ -100,6 +100,7 @@ class SoftPort {
 
   bool SendSome();
   bool SendFrom(SoftQueuePair& pair);
+  size_t SendStaged(Burst& staged);
   SoftQueuePair* NextSender();
   std::optional<DropReason> PutOnWire(Burst& frames);
   void Transmit(Burst& frames);
@@ -110,6 +111,10 @@ class SoftPort {
   bool WireHolds() const;
 
   bool ReceiveSome();
+  bool IsLost(const Packet& packet);
+  bool ChecksumsGood(const Packet& packet, bool sound) const;
+  bool DeliverReceived(Packet& packet, Nanoseconds now);
+  bool DeliverTo(const SoftSteering::Sole& sole, Packet& packet, Nanoseconds now);
   bool Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now);
   bool ClaimAll(const SoftSteering::Verdict& verdict, const Packet& packet);
 

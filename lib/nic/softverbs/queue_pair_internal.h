@@ -41,6 +41,9 @@ class SoftQueuePair {
     return spreads() ? spread_->QueueFor(packet) : *receive_;
   }
 
+  // The same for all packets; null where that depends on them.
+  SoftReceiveQueue* only_receiver() const { return spreads() ? spread_->only() : receive_.get(); }
+
   // Whether multicast that this port sends is kept from it. Not by itself.
   bool blocks_own_multicast() const { return blocks_own_multicast_; }
   void BlockOwnMulticast() { blocks_own_multicast_ = true; }

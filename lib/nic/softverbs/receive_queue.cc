@@ -67,18 +67,30 @@ SoftReceiveQueue::Place SoftReceiveQueue::Claim(const Clock& clock) {
 
 void SoftReceiveQueue::Take(const SoftArrival& arrival, uint32_t mark) {
   --claimed_;
-  SoftCompletion completion{.id = ring_.At(ring_.next()).id,
-                            .ring = &ring_,
-                            .place = ring_.next(),
-                            .at = arrival.at,
-                            .queue = options_.number,
-                            .bytes = arrival.packet.length(),
-                            .mark = mark,
-                            .opcode = SoftOpcode::kReceive,
-                            .checksums_good = arrival.checksums_good};
-  completion.status = Scatter(arrival, completion);
+  SoftCompletion& completion = completions_.Fresh();
+  completion = {.id = ring_.At(ring_.next()).id,
+                .ring = &ring_,
+                .place = ring_.next(),
+                .at = arrival.at,
+                .queue = options_.number,
+                .bytes = arrival.packet.length(),
+                .mark = mark,
+                .opcode = SoftOpcode::kReceive,
+                .checksums_good = arrival.checksums_good};
+  if (!CopyPlain(arrival.packet)) completion.status = Scatter(arrival, completion);
   ring_.Advance();
-  completions_.Push(completion);
+  completions_.Push();
+}
+
+// From one piece into one, nothing taken off or put behind; false when it is not that, or does not fit.
+bool SoftReceiveQueue::CopyPlain(const Packet& packet) const {
+  const SoftWork& work = ring_.At(ring_.next());
+  if (work.pieces != 1 || work.only.length < packet.length()) return false;
+  if (!packet.contiguous() || strip_vlan_ || options_.scatter_fcs) return false;
+  uint8_t* const to = memory_.Reach(options_.domain, work.only, true);
+  if (to == nullptr) return false;
+  std::memcpy(to, packet.data(), packet.length());
+  return true;
 }
 
 bool SoftReceiveQueue::TakeTag(const Packet& packet, SoftCompletion& completion) const {

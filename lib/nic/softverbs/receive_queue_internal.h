@@ -72,6 +72,7 @@ class SoftReceiveQueue {
   void Reset();
 
  private:
+  bool CopyPlain(const Packet& packet) const;
   bool TakeTag(const Packet& packet, SoftCompletion& completion) const;
   SoftStatus Scatter(const SoftArrival& arrival, SoftCompletion& completion);
 

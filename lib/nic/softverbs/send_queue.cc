@@ -62,10 +62,10 @@ void FillChecksums(Packet& packet) {
 }  // namespace
 
 bool SoftSendQueue::Stage(PacketPool& pool, uint64_t most) {
+  StagePlain(pool, most);
   while (staged_.size() < most && ring_.waiting() > staged_.size()) {
     const uint64_t place = ring_.next() + staged_.size();
-    const bool room = ring_.At(place).signaled ? completions_.MakeRoom() : completions_.room() > 0;
-    if (!room) return true;
+    if (!MakeRoomFor(ring_.At(place))) return true;
     PacketPtr packet;
     const SoftStatus status = Gather(place, pool, packet);
     if (status != SoftStatus::kOk) {
@@ -78,6 +78,37 @@ bool SoftSendQueue::Stage(PacketPool& pool, uint64_t most) {
     staged_.Push(std::move(packet));
   }
   return true;
+}
+
+// Frames in one piece that fit a buffer, as nearly all do, with buffers for all at once. The first that is anything else,
+// or at fault, is left to the slow way, and with it what comes behind.
+void SoftSendQueue::StagePlain(PacketPool& pool, size_t most) {
+  const uint32_t headroom = pool.options().headroom;
+  const uint32_t room = pool.options().buffer_size - headroom;
+  uint64_t place = ring_.next() + staged_.size();
+  const size_t wanted = std::min<size_t>(most - staged_.size(), ring_.end() - place);
+  Packet** const packets = staged_.Extend(wanted);
+  const size_t got = pool.GetRaw(packets, wanted);
+  size_t made = 0;
+  for (; made < got; ++made, ++place) {
+    const SoftWork& work = ring_.At(place);
+    const uint8_t* const bytes = PlainBytes(work, room);
+    if (bytes == nullptr || !MakeRoomFor(work)) break;
+    if (work.signaled) completions_.Promise();
+    packets[made]->Restart(headroom, work.only.length);
+    std::memcpy(packets[made]->data(), bytes, work.only.length);
+    if (work.checksums) FillChecksums(*packets[made]);
+  }
+  pool.PutRaw(packets + made, got - made);
+  staged_.DropBack(wanted - made);
+}
+
+// Null for what is not plain.
+const uint8_t* SoftSendQueue::PlainBytes(const SoftWork& work, uint32_t room) const {
+  const uint32_t length = work.only.length;
+  if (work.pieces != 1 || work.bytes > 0 || work.segment_size > 0) return nullptr;
+  if (length < FirstLines::kShortest || length > options_.max_frame || length > room) return nullptr;
+  return memory_.Reach(options_.domain, work.only, false);
 }
 
 void SoftSendQueue::Fail(SoftStatus status) {

@@ -56,6 +56,11 @@ class SoftSendQueue {
   void Reset();
 
  private:
+  void StagePlain(PacketPool& pool, size_t most);
+  const uint8_t* PlainBytes(const SoftWork& work, uint32_t room) const;
+  bool MakeRoomFor(const SoftWork& work) {
+    return work.signaled ? completions_.MakeRoom() : completions_.room() > 0;
+  }
   void Fail(SoftStatus status);
   SoftStatus Gather(uint64_t place, PacketPool& pool, PacketPtr& packet);
   SoftStatus Fill(uint64_t place, PacketPool& pool, PacketPtr& packet);

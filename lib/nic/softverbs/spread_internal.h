@@ -41,8 +41,10 @@ class SoftSpread {
   // Of a parsed packet.
   uint32_t Hash(const Packet& packet) const;
   SoftReceiveQueue& QueueFor(const Packet& packet) const {
-    return *table_[Hash(packet) & (table_.size() - 1)];
+    return table_.size() == 1 ? *table_[0] : *table_[Hash(packet) & (table_.size() - 1)];
   }
+  // Null where there are several.
+  SoftReceiveQueue* only() const { return table_.size() == 1 ? table_[0] : nullptr; }
 
  private:
   const ToeplitzKey key_;

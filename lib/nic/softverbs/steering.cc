@@ -29,6 +29,7 @@ absl::Status SoftSteering::Add(RuleId id, const Rule& rule, SoftQueuePair& pair)
   table_ = *std::move(changed);
   pairs_[pair.number()] = &pair;
   outbound_ += SeesSent(rule) ? 1 : 0;
+  FindSole();
   return absl::OkStatus();
 }
 
@@ -37,6 +38,17 @@ void SoftSteering::Remove(RuleId id) {
   if (rule == nullptr) return;
   outbound_ -= SeesSent(rule->rule) ? 1 : 0;
   table_ = *table_.Without(id);
+  FindSole();
+}
+
+void SoftSteering::FindSole() {
+  sole_ = {};
+  if (table_.size() != 1) return;
+  const TableRule& only = table_.rule(0);
+  if (only.rule.kind != RuleKind::kAllDefault || only.rule.actions.drop) return;
+  SoftQueuePair& pair = PairOf(only.owner);
+  if (pair.only_receiver() == nullptr) return;
+  sole_ = {.pair = &pair, .mark = only.rule.actions.mark.value_or(0), .hits = only.hits.get()};
 }
 
 void SoftSteering::Forget(const SoftQueuePair& pair) {

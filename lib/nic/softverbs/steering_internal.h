@@ -30,6 +30,12 @@ class SoftSteering {
     SoftQueuePair* pair = nullptr;
     uint32_t mark = 0;
   };
+  // What is received, where one default rule takes all of it, for one queue: then no frame has to be looked up.
+  struct Sole {
+    SoftQueuePair* pair = nullptr;
+    uint32_t mark = 0;
+    RuleCounters* hits = nullptr;
+  };
   struct Verdict {
     std::vector<Target> targets;
     std::vector<RuleCounters*> hits;  // of all rules that apply
@@ -47,6 +53,9 @@ class SoftSteering {
   std::shared_ptr<RuleCounters> HitsOf(RuleId id) const { return table_.Find(id)->hits; }
   RuleId NextId() { return RuleId{++last_id_}; }
 
+  // Null where frames have to be shown to Find.
+  const Sole* sole() const { return sole_.pair == nullptr ? nullptr : &sole_; }
+
   // Whether a frame on its way out has to be shown to Find.
   bool WatchesSent(const Packet& packet) const;
   // Parses the packet. The verdict holds until the next call.
@@ -58,12 +67,14 @@ class SoftSteering {
  private:
   SoftQueuePair& PairOf(uint64_t number);
   void Apply(const TableRule& rule);
+  void FindSole();
 
   const bool multicast_loopback_;
   RuleTable table_;
   std::unordered_map<uint64_t, SoftQueuePair*> pairs_;  // by number
   SoftQueuePair* last_pair_ = nullptr;                  // the one that was looked up last
   size_t outbound_ = 0;                                 // rules that see what is sent
+  Sole sole_;
   uint32_t last_id_ = 0;
   Verdict verdict_;
 };

@@ -15,23 +15,49 @@ constexpr uint64_t kKnownFields = IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM |
                                   IBV_WC_EX_WITH_FLOW_TAG | kStamps;
 
 SoftCq& CqOf(ibv_cq_ex* cq) { return *static_cast<SoftCq*>(cq); }
-const SoftCompletion& CurrentOf(ibv_cq_ex* cq) { return CqOf(cq).current; }
+const SoftCompletion& CurrentOf(ibv_cq_ex* cq) { return CqOf(cq).queue.LookedAt(CqOf(cq).current); }
 
-int TakeNext(SoftCq& cq, bool may_step) {
-  SoftDevice& device = DeviceOf(cq.context);
-  const std::lock_guard lock(device.gate);
-  if (cq.queue.empty() && may_step) device.Step();
-  if (cq.queue.empty()) return ENOENT;
-  cq.current = cq.queue.Pop();
-  cq.wr_id = cq.current.id;
-  cq.status = StatusOf(cq.current);
+// What is there by now is looked at where it is, all under one lock.
+int Look(SoftCq& cq) {
+  cq.current = 0;
+  cq.looked_at = cq.queue.Look();
+  return cq.looked_at == 0 ? ENOENT : 0;
+}
+
+int Show(SoftCq& cq) {
+  const SoftCompletion& current = CurrentOf(&cq);
+  cq.wr_id = current.id;
+  cq.status = StatusOf(current);
   return 0;
 }
 
-int StartPoll(ibv_cq_ex* cq, ibv_poll_cq_attr* attr) {
-  return attr->comp_mask != 0 ? EINVAL : TakeNext(CqOf(cq), true);
+// While somebody looks, there is nothing for others.
+int StartPoll(ibv_cq_ex* at, ibv_poll_cq_attr* attr) {
+  if (attr->comp_mask != 0) return EINVAL;
+  SoftCq& cq = CqOf(at);
+  SoftDevice& device = DeviceOf(cq.context);
+  const std::lock_guard lock(device.gate);
+  if (cq.queue.looked_at()) return ENOENT;
+  if (cq.queue.empty()) device.Step();
+  return Look(cq) == 0 ? Show(cq) : ENOENT;
 }
-int NextPoll(ibv_cq_ex* cq) { return TakeNext(CqOf(cq), false); }
+
+int NextPoll(ibv_cq_ex* at) {
+  SoftCq& cq = CqOf(at);
+  if (++cq.current < cq.looked_at) return Show(cq);
+  const std::lock_guard lock(DeviceOf(cq.context).gate);
+  cq.queue.Drop(cq.looked_at);
+  return Look(cq) == 0 ? Show(cq) : ENOENT;
+}
+
+// Those behind the one that was looked at last are for the next poll.
+void EndPoll(ibv_cq_ex* at) {
+  SoftCq& cq = CqOf(at);
+  if (cq.looked_at == 0) return;
+  const std::lock_guard lock(DeviceOf(cq.context).gate);
+  cq.queue.Drop(cq.current + 1);
+  cq.looked_at = 0;
+}
 
 // From the device's clock to the time of day.
 uint64_t WallClock(ibv_cq_ex* cq) {
@@ -45,7 +71,7 @@ uint64_t WallClock(ibv_cq_ex* cq) {
 void FillInReaders(ibv_cq_ex& cq) {
   cq.start_poll = StartPoll;
   cq.next_poll = NextPoll;
-  cq.end_poll = [](ibv_cq_ex*) {};
+  cq.end_poll = EndPoll;
   cq.read_opcode = [](ibv_cq_ex* at) { return OpcodeOf(CurrentOf(at)); };
   cq.read_vendor_err = [](ibv_cq_ex*) { return uint32_t{0}; };
   cq.read_byte_len = [](ibv_cq_ex* at) { return CurrentOf(at).bytes; };

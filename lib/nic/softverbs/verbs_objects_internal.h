@@ -77,25 +77,21 @@ struct SoftCq : ibv_cq_ex {
 
   SoftCompletionQueue queue;
   Bell bell;
-  SoftCompletion current{};  // at which the program looks, between start_poll and end_poll
-  uint32_t users = 0;        // queue pairs, once for each direction
-  uint32_t events = 0;       // that the program has taken out of its channel, and has to acknowledge
-  uint32_t failures = 0;     // likewise, of asynchronous events
+  size_t looked_at = 0;   // how many completions the program may look at, between start_poll and end_poll
+  size_t current = 0;     // and at which of them it does
+  uint32_t users = 0;     // queue pairs, once for each direction
+  uint32_t events = 0;    // that the program has taken out of its channel, and has to acknowledge
+  uint32_t failures = 0;  // likewise, of asynchronous events
 };
 
 struct SoftTable;
 
-// Requests between ibv_wr_start and ibv_wr_complete.
+// Requests between ibv_wr_start and ibv_wr_complete. They are put together where they are to be posted, in the ring's free
+// slots, which whoever holds the gate has to itself.
 struct SoftBatch {
-  struct Entry {
-    ibv_send_wr request;
-    size_t first_piece;
-  };
-
   std::mutex gate;
-  std::vector<Entry> requests;
-  std::vector<ibv_sge> pieces;
-  std::vector<uint8_t> bytes;  // of inline requests
+  uint64_t room = 0;  // slots that were free at the start
+  uint64_t count = 0;
   int error = 0;
 };
 
@@ -216,8 +212,9 @@ std::unique_ptr<SoftSpread> MakeSpread(const SoftTable& table, const ibv_rx_hash
 void FillInSendCalls(SoftQp& made);
 
 // verbs_post.cc
-int PostAllOrNone(ibv_qp* qp, ibv_send_wr* request,
-                  size_t count);  // of requests that are right in themselves
+// Under the gate. An errno where the queue pair takes no sends; and what follows a post: it moves, or is flushed.
+int WhyNoSends(const SoftQp& qp);
+void GoOn(SoftQp& qp);
 int PostReceives(SoftReceiveQueue& queue, ibv_recv_wr* request, ibv_recv_wr** bad);  // under the gate
 int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad);
 int PostReceive(ibv_qp* qp, ibv_recv_wr* request, ibv_recv_wr** bad);

@@ -11,7 +11,7 @@ using State = SoftQueuePair::State;
 
 void CopyPieces(const ibv_sge* from, int count, SoftWorkRing& ring) {
   ring.Fresh().pieces = static_cast<uint16_t>(count);
-  SoftPiece* to = ring.FreshPieces();
+  SoftPiece* to = ring.FreshPieces(count);
   for (int i = 0; i < count; ++i) to[i] = {from[i].addr, from[i].length, from[i].lkey};
 }
 
@@ -60,35 +60,41 @@ int Copy(const SoftQp& qp, const ibv_send_wr& request, SoftWorkRing& ring) {
   return 0;
 }
 
-// Under the gate. A list may be posted in part; `bad` is then the first that is not.
-int Post(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
-  SoftDevice& device = DeviceOf(qp.qp.context);
-  const State state = qp.pair->state();
-  const bool takes = !qp.pair->spreads() && (state == State::kSending || state == State::kError);
-  int error = device.removed ? EIO : takes ? 0 : EINVAL;
-  for (; request != nullptr && error == 0; request = request->next) {
-    error = Copy(qp, *request, qp.pair->send().ring());
-    if (error != 0) break;
-    qp.pair->send().ring().Post();
+// A list may be posted in part; `bad` is then the first that is not.
+int CopyAll(SoftQp& qp, ibv_send_wr* request, ibv_send_wr** bad) {
+  SoftWorkRing& ring = qp.pair->send().ring();
+  for (; request != nullptr; request = request->next) {
+    if (const int error = Copy(qp, *request, ring); error != 0) {
+      *bad = request;
+      return error;
+    }
+    ring.Post();
   }
-  if (error != 0) *bad = request;
-  if (takes && state == State::kError) device.port.SetState(*qp.pair, state);  // flushes what is new
-  device.Step();
-  return error;
+  return 0;
 }
 
 }  // namespace
 
-int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
-  const std::lock_guard lock(DeviceOf(qp->context).gate);
-  return Post(QpOf(qp), request, bad);
+int WhyNoSends(const SoftQp& qp) {
+  if (DeviceOf(qp.qp.context).removed) return EIO;
+  const State state = qp.pair->state();
+  const bool takes = !qp.pair->spreads() && (state == State::kSending || state == State::kError);
+  return takes ? 0 : EINVAL;
 }
 
-int PostAllOrNone(ibv_qp* qp, ibv_send_wr* request, size_t count) {
+void GoOn(SoftQp& qp) {
+  SoftDevice& device = DeviceOf(qp.qp.context);
+  if (qp.pair->state() == State::kError) device.port.SetState(*qp.pair, State::kError);
+  device.Step();
+}
+
+int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
   const std::lock_guard lock(DeviceOf(qp->context).gate);
-  if (!DeviceOf(qp->context).removed && QpOf(qp).pair->send().ring().room() < count) return ENOMEM;
-  ibv_send_wr* bad = nullptr;
-  return Post(QpOf(qp), request, &bad);
+  const int refused = WhyNoSends(QpOf(qp));
+  if (refused != 0) *bad = request;
+  const int error = refused != 0 ? refused : CopyAll(QpOf(qp), request, bad);
+  GoOn(QpOf(qp));
+  return error;
 }
 
 int PostReceives(SoftReceiveQueue& queue, ibv_recv_wr* request, ibv_recv_wr** bad) {

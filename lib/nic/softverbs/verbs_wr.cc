@@ -1,93 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
 // The extended send calls (ibv_wr_post(3)): requests are put together one by one between start and complete, and then
 // posted all or none. Whoever is between the two has the queue pair's calls to itself.
+#include <cstring>
+
 #include "nic/softverbs/verbs_objects_internal.h"
 
 namespace sluice {
 namespace {
 
 SoftQp& QpOf(ibv_qp_ex* qp) { return sluice::QpOf(&qp->qp_base); }
-SoftBatch& BatchOf(ibv_qp_ex* qp) { return *QpOf(qp).batch; }
 
-void Add(ibv_qp_ex* qp, ibv_wr_opcode opcode) {
-  SoftBatch& batch = BatchOf(qp);
-  ibv_send_wr request{};
-  request.wr_id = qp->wr_id;
-  request.opcode = opcode;
-  request.send_flags = qp->wr_flags;
-  batch.requests.push_back({.request = request, .first_piece = batch.pieces.size()});
-}
+// What a batch is written with: the slot of its last request.
+class Writer {
+ public:
+  explicit Writer(ibv_qp_ex* qp) : qp_(QpOf(qp)), batch_(*qp_.batch), ring_(qp_.pair->send().ring()) {}
 
+  // False when there is no room; then nothing is written until the end.
+  bool Add(const ibv_qp_ex& asked) {
+    if (batch_.count == batch_.room) return Refuse(ENOMEM), false;
+    const bool checksums = (asked.wr_flags & IBV_SEND_IP_CSUM) != 0;
+    if (checksums && !DeviceOf(qp_.qp.context).hardware().send_checksums) Refuse(EINVAL);
+    ring_.Fresh(batch_.count++) = {
+        .id = asked.wr_id,
+        .signaled = qp_.init.sq_sig_all != 0 || (asked.wr_flags & IBV_SEND_SIGNALED) != 0,
+        .checksums = checksums};
+    return true;
+  }
+  void Segment(const void* headers, uint16_t length, uint16_t size) {
+    if (length == 0 || size == 0 || length > qp_.max_headers) return Refuse(EINVAL);
+    std::memcpy(ring_.FreshBytes(last()), headers, length);
+    ring_.Fresh(last()).bytes = length;
+    ring_.Fresh(last()).segment_size = size;
+  }
+  void SetPieces(size_t count, const ibv_sge* pieces) {
+    if (batch_.error != 0) return;
+    if (count > ring_.max_pieces()) return Refuse(EINVAL);
+    ring_.Fresh(last()).pieces = static_cast<uint16_t>(count);
+    SoftPiece* const to = ring_.FreshPieces(static_cast<int>(count), last());
+    for (size_t i = 0; i < count; ++i) to[i] = {pieces[i].addr, pieces[i].length, pieces[i].lkey};
+  }
+  // The bytes themselves, now.
+  void AddBytes(const void* bytes, size_t length) {
+    if (batch_.error != 0) return;
+    SoftWork& work = ring_.Fresh(last());
+    if (work.segment_size > 0 || length > qp_.init.cap.max_inline_data - work.bytes) return Refuse(EINVAL);
+    std::memcpy(ring_.FreshBytes(last()) + work.bytes, bytes, length);
+    work.bytes = static_cast<uint16_t>(work.bytes + length);
+  }
+
+ private:
+  uint64_t last() const { return batch_.count - 1; }
+  void Refuse(int error) { batch_.error = error; }
+
+  SoftQp& qp_;
+  SoftBatch& batch_;
+  SoftWorkRing& ring_;
+};
+
+// Room may grow until the end, for the ring's requests complete meanwhile; it does not shrink.
 void Start(ibv_qp_ex* qp) {
-  SoftBatch& batch = BatchOf(qp);
+  SoftBatch& batch = *QpOf(qp).batch;
   batch.gate.lock();
-  batch.requests.clear();
-  batch.pieces.clear();
-  batch.bytes.clear();
+  const std::lock_guard lock(DeviceOf(qp->qp_base.context).gate);
+  batch.room = QpOf(qp).pair->send().ring().room();
+  batch.count = 0;
   batch.error = 0;
 }
 
-void Send(ibv_qp_ex* qp) { Add(qp, IBV_WR_SEND); }
+void Send(ibv_qp_ex* qp) { Writer(qp).Add(*qp); }
 
 void SendSegmented(ibv_qp_ex* qp, void* headers, uint16_t length, uint16_t size) {
-  if (length == 0 || size == 0 || length > QpOf(qp).max_headers) BatchOf(qp).error = EINVAL;
-  Add(qp, IBV_WR_TSO);
-  BatchOf(qp).requests.back().request.tso = {.hdr = headers, .hdr_sz = length, .mss = size};
+  Writer writer(qp);
+  if (writer.Add(*qp)) writer.Segment(headers, length, size);
 }
 
-void SetPieces(ibv_qp_ex* qp, size_t count, const ibv_sge* pieces) {
-  SoftBatch& batch = BatchOf(qp);
-  if (count > QpOf(qp).init.cap.max_send_sge) batch.error = EINVAL;
-  batch.pieces.insert(batch.pieces.end(), pieces, pieces + count);
-  batch.requests.back().request.num_sge = static_cast<int>(count);
-}
+void SetPieces(ibv_qp_ex* qp, size_t count, const ibv_sge* pieces) { Writer(qp).SetPieces(count, pieces); }
 
 void SetPiece(ibv_qp_ex* qp, uint32_t key, uint64_t address, uint32_t length) {
   const ibv_sge piece{.addr = address, .length = length, .lkey = key};
-  SetPieces(qp, 1, &piece);
+  Writer(qp).SetPieces(1, &piece);
 }
 
-// The bytes are taken now; where they will be is known when all are there.
 void SetInlineList(ibv_qp_ex* qp, size_t count, const ibv_data_buf* pieces) {
-  SoftBatch& batch = BatchOf(qp);
-  const size_t from = batch.bytes.size();
-  for (size_t i = 0; i < count; ++i) {
-    const auto* const bytes = static_cast<const uint8_t*>(pieces[i].addr);
-    batch.bytes.insert(batch.bytes.end(), bytes, bytes + pieces[i].length);
-  }
-  const size_t length = batch.bytes.size() - from;
-  if (length > QpOf(qp).init.cap.max_inline_data) batch.error = EINVAL;
-  batch.pieces.push_back({.addr = from, .length = static_cast<uint32_t>(length), .lkey = 0});
-  ibv_send_wr& request = batch.requests.back().request;
-  request.num_sge = 1;
-  request.send_flags |= IBV_SEND_INLINE;
+  Writer writer(qp);
+  for (size_t i = 0; i < count; ++i) writer.AddBytes(pieces[i].addr, pieces[i].length);
 }
 
-void SetInline(ibv_qp_ex* qp, void* bytes, size_t length) {
-  const ibv_data_buf piece{.addr = bytes, .length = length};
-  SetInlineList(qp, 1, &piece);
-}
-
-// Now that nothing moves any more, requests are told where their pieces are.
-ibv_send_wr* Link(SoftBatch& batch) {
-  for (size_t i = 0; i < batch.requests.size(); ++i) {
-    auto& [request, first] = batch.requests[i];
-    request.sg_list = batch.pieces.data() + first;
-    const bool inlined = (request.send_flags & IBV_SEND_INLINE) != 0 && request.num_sge > 0;
-    if (inlined) request.sg_list->addr += reinterpret_cast<uint64_t>(batch.bytes.data());
-    request.next = i + 1 < batch.requests.size() ? &batch.requests[i + 1].request : nullptr;
-  }
-  return batch.requests.empty() ? nullptr : &batch.requests[0].request;
-}
+void SetInline(ibv_qp_ex* qp, void* bytes, size_t length) { Writer(qp).AddBytes(bytes, length); }
 
 int Complete(ibv_qp_ex* qp) {
-  SoftBatch& batch = BatchOf(qp);
-  const std::unique_lock unlock(batch.gate, std::adopt_lock);
-  if (batch.error != 0 || batch.requests.empty()) return batch.error;
-  return PostAllOrNone(&qp->qp_base, Link(batch), batch.requests.size());
+  SoftQp& ours = QpOf(qp);
+  const std::unique_lock unlock(ours.batch->gate, std::adopt_lock);
+  if (ours.batch->error != 0 || ours.batch->count == 0) return ours.batch->error;
+  const std::lock_guard lock(DeviceOf(qp->qp_base.context).gate);
+  const int error = WhyNoSends(ours);
+  if (error == 0) ours.pair->send().ring().Post(ours.batch->count);
+  GoOn(ours);
+  return error;
 }
 
-void Abort(ibv_qp_ex* qp) { BatchOf(qp).gate.unlock(); }
+void Abort(ibv_qp_ex* qp) { QpOf(qp).batch->gate.unlock(); }
 
 }  // namespace
 

@@ -24,6 +24,7 @@ namespace sluice {
 
 struct SoftWork {
   uint64_t id = 0;
+  SoftPiece only{};  // where there is one piece; several are beside the ring
   uint16_t pieces = 0;
   uint16_t bytes = 0;         // kept with the request: all of an inline one, or the headers to be repeated
   uint16_t segment_size = 0;  // payload bytes; 0 = not to be segmented
@@ -38,7 +39,7 @@ class SoftWorkRing {
         max_pieces_(max_pieces),
         max_bytes_(max_bytes),
         works_(std::bit_ceil(size)),
-        pieces_(works_.size() * max_pieces),
+        pieces_(max_pieces > 1 ? works_.size() * max_pieces : 0),
         bytes_(works_.size() * max_bytes) {}
 
   uint32_t size() const { return size_; }
@@ -47,11 +48,13 @@ class SoftWorkRing {
 
   uint64_t room() const { return size_ - (end_ - retired_); }
   bool full() const { return end_ - retired_ == size_; }
-  // The slot of the next request, to be filled and then posted; not when full.
-  SoftWork& Fresh() { return works_[Slot(end_)]; }
-  SoftPiece* FreshPieces() { return PiecesOf(end_); }
-  uint8_t* FreshBytes() { return BytesOf(end_); }
-  void Post() { ++end_; }
+  // The slots of the next requests, to be filled and then posted: as many as there is room for.
+  SoftWork& Fresh(uint64_t ahead = 0) { return works_[Slot(end_ + ahead)]; }
+  SoftPiece* FreshPieces(int count, uint64_t ahead = 0) {
+    return count == 1 ? &Fresh(ahead).only : PiecesOf(end_ + ahead);
+  }
+  uint8_t* FreshBytes(uint64_t ahead = 0) { return BytesOf(end_ + ahead); }
+  void Post(uint64_t count = 1) { end_ += count; }
 
   // The requests that wait, by place.
   uint64_t next() const { return next_; }
@@ -59,7 +62,8 @@ class SoftWorkRing {
   uint64_t waiting() const { return end_ - next_; }
   const SoftWork& At(uint64_t place) const { return works_[Slot(place)]; }
   absl::Span<const SoftPiece> Pieces(uint64_t place) {
-    return absl::MakeConstSpan(PiecesOf(place), At(place).pieces);
+    const SoftWork& work = At(place);
+    return absl::MakeConstSpan(work.pieces == 1 ? &work.only : PiecesOf(place), work.pieces);
   }
   absl::Span<const uint8_t> Bytes(uint64_t place) {
     return absl::MakeConstSpan(BytesOf(place), At(place).bytes);

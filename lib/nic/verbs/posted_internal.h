@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "sluice/packet/packet.h"
 
 namespace sluice {
@@ -26,8 +27,24 @@ class PostedPackets {
 
   // There is room().
   void Push(Packet* packet) { slots_[next_++ & mask()] = packet; }
-  // There is one.
+  void Push(Packet* const* packets, uint32_t count) {
+    for (; count > 0;) {
+      const size_t at = next_ & mask();
+      const auto run = static_cast<uint32_t>(std::min<size_t>(count, slots_.size() - at));
+      std::copy_n(packets, run, &slots_[at]);
+      packets += run;
+      next_ += run;
+      count -= run;
+    }
+  }
+  // The oldest, up to `most` that lie side by side; at least one, if there is any.
+  absl::Span<Packet* const> Oldest(size_t most) const {
+    const size_t at = first_ & mask();
+    return {slots_.data() + at, std::min({most, size_t{count()}, slots_.size() - at})};
+  }
+  // There is one, or as many.
   Packet* Pop() { return slots_[first_++ & mask()]; }
+  void Drop(size_t count) { first_ += count; }
   // Takes back the newest, which were not posted after all.
   void Unpush(uint32_t count) { next_ -= count; }
 

@@ -57,6 +57,7 @@ absl::Status VerbsNicImpl::CheckRule(const Rule& rule) const {
 
 absl::StatusOr<RuleId> VerbsNicImpl::InstallRule(const Rule& rule) {
   if (absl::Status checked = CheckRule(rule); !checked.ok()) return checked;
+  TellMarks(rule.actions);
   Installed installed{.rule = rule};
   if (rule.actions.count) {
     absl::StatusOr<VerbsPtr<ibv_counters>> counters = MakeCounters();
@@ -69,6 +70,12 @@ absl::StatusOr<RuleId> VerbsNicImpl::InstallRule(const Rule& rule) {
   const RuleId id{++last_rule_};
   rules_.emplace(id, std::move(installed));
   return id;
+}
+
+// A rule that spreads may mark what comes to any queue.
+void VerbsNicImpl::TellMarks(const RuleActions& actions) {
+  if (!actions.mark) return;
+  for (uint16_t i = 0; i < queues_.rx_queues; ++i) rx_[i].TellMarks();
 }
 
 absl::StatusOr<VerbsPtr<ibv_flow>> VerbsNicImpl::PutRule(const Rule& rule, bool upper, VerbsSpread* spread,
@@ -90,6 +97,7 @@ absl::Status VerbsNicImpl::UpdateRule(RuleId id, const RuleActions& actions) {
   changed.rule.actions = actions;
   if (absl::Status sense = sluice::CheckRule(changed.rule); !sense.ok()) return sense;
   if (absl::Status checked = CheckActions(changed.rule, kUpdate); !checked.ok()) return checked;
+  TellMarks(actions);
   const bool goes_on = actions.count && old.counters != nullptr;  // counting
   if (actions.count && !goes_on) {
     absl::StatusOr<VerbsPtr<ibv_counters>> counters = MakeCounters();

@@ -48,6 +48,7 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArriv
   for (uint32_t i = 0; i < kRefill; ++i) {
     requests_[i].sg_list = &places_[i];
     requests_[i].num_sge = 1;
+    if (i + 1 < kRefill) requests_[i].next = &requests_[i + 1];
   }
 }
 
@@ -62,13 +63,14 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   posted_.emplace(options.rx_ring);
   pool_ = options.pool;
   owner_ = options.pool->options().budget == nullptr ? kNobody : options.owner;
-  port_ = options.port;
+  arrival_ = Packet::Arrival(options.port, id_);
   headroom_ = options.pool->options().headroom;
   refill_batch_ = std::min(kRefill, options.rx_ring);
   for (ibv_sge& place : places_) {
     place = {.addr = 0, .length = options.pool->options().buffer_size - headroom_, .lkey = region.lkey};
   }
   broken_ = armed_ = dead_ = false;
+  marks_.TurnOff();
   (void)failure_.TakeSuspicion();
   if (const int error = receiver_.MakeReady(device_); error != 0) {
     Close();
@@ -121,7 +123,7 @@ size_t VerbsRxQueue::Receive(Burst& burst) {
 // Takes what has come, without counting it, and fills the ring up.
 size_t VerbsRxQueue::Poll(Burst& burst) {
   const size_t before = burst.size();
-  if (burst.room() > 0) receiver_.extended() != nullptr ? PollExtended(burst) : PollPlain(burst);
+  if (burst.room() > 0) PollCard(burst);
   if (by_software_) FinishInSoftware(burst, before);
   if (broken_ || failure_.TakeSuspicion()) [[unlikely]]
     Mend();
@@ -129,15 +131,50 @@ size_t VerbsRxQueue::Poll(Burst& burst) {
   return burst.size() - before;
 }
 
+// A queue of the extended kind may be polled as a plain one is, by one call for all, as long as it has nothing to tell.
+void VerbsRxQueue::PollCard(Burst& burst) {
+  if (receiver_.extended() == nullptr) return PollPlain(burst);
+  if (arrivals_.card_strips() || arrivals_.card_stamps() || marks_.BeginPoll()) return PollExtended(burst);
+  PollPlain(burst);
+  marks_.EndPoll();
+}
+
 void VerbsRxQueue::PollPlain(Burst& burst) {
   std::array<ibv_wc, Burst::kCapacity> done;
   const int polled = ibv_poll_cq(receiver_.completions(), static_cast<int>(burst.room()), done.data());
-  for (int i = 0; i < polled; ++i) {
-    const ibv_wc& one = done[static_cast<size_t>(i)];
-    Packet* const packet =
-        Describe({.number = one.wr_id, .status = one.status, .bytes = one.byte_len, .flags = one.wc_flags});
+  const size_t end = polled < 0 ? 0 : static_cast<size_t>(polled);
+  for (size_t i = 0; i < end;) {
+    const size_t run = TakeRun(&done[i], end - i, burst);
+    i += run;
+    if (run > 0) continue;
+    const ibv_wc& odd = done[i++];
+    Packet* const packet = Describe({.number = odd.wr_id, .status = odd.status, .bytes = odd.byte_len});
     if (packet != nullptr) burst.PushRaw(packet);
   }
+}
+
+// Takes frames as long as each came into the oldest buffer; returns how many.
+size_t VerbsRxQueue::TakeRun(const ibv_wc* done, size_t n, Burst& burst) {
+  const absl::Span<Packet* const> oldest = posted_->Oldest(n);
+  const uint64_t first = posted_->first();
+  const Packet::Arrival arrival = arrival_;
+  const uint32_t headroom = headroom_;
+  Packet** const to = burst.Extend(oldest.size());
+  size_t taken = 0;
+  for (; taken < oldest.size(); ++taken) {
+    const ibv_wc& one = done[taken];
+    if (one.wr_id != first + taken || one.status != IBV_WC_SUCCESS) [[unlikely]]
+      break;
+    Packet* const packet = to[taken] = oldest[taken];
+    packet->Restart(headroom, one.byte_len);
+    packet->Arrive(arrival);
+    if ((one.wc_flags & IBV_WC_IP_CSUM_OK) != 0) {
+      packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
+    }
+  }
+  burst.DropBack(oldest.size() - taken);
+  posted_->Drop(taken);
+  return taken;
 }
 
 // Each answer is a call into the driver: only what is needed is asked.
@@ -172,7 +209,7 @@ Packet* VerbsRxQueue::Describe(const Done& done) {
     return nullptr;
   }
   packet->Restart(headroom_, done.bytes);
-  packet->Arrive(port_, id_);
+  packet->Arrive(arrival_);
   Finish(*packet, done);
   return packet;
 }
@@ -238,14 +275,18 @@ void VerbsRxQueue::Refill() {
 
 // One doorbell. False when the card took less than all: then nothing more is tried before something has come.
 bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
+  const uint64_t first = posted_->next();
+  const uint32_t headroom = headroom_;
   for (uint32_t i = 0; i < count; ++i) {
-    places_[i].addr = reinterpret_cast<uintptr_t>(fresh[i]->buffer()) + headroom_;
-    requests_[i].wr_id = posted_->next();
-    requests_[i].next = i + 1 < count ? &requests_[i + 1] : nullptr;
-    posted_->Push(fresh[i]);
+    places_[i].addr = reinterpret_cast<uintptr_t>(fresh[i]->buffer()) + headroom;
+    requests_[i].wr_id = first + i;
   }
+  posted_->Push(fresh, count);
   ibv_recv_wr* bad = nullptr;
-  if (receiver_.Post(requests_.data(), &bad) == 0) [[likely]]
+  ibv_recv_wr* const next = std::exchange(requests_[count - 1].next, nullptr);
+  const int error = receiver_.Post(requests_.data(), &bad);
+  requests_[count - 1].next = next;
+  if (error == 0) [[likely]]
     return true;
   const auto taken = static_cast<uint32_t>(bad - requests_.data());
   posted_->Unpush(count - taken);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "nic/verbs/failure_internal.h"
+#include "nic/verbs/mark_switch_internal.h"
 #include "nic/verbs/posted_internal.h"
 #include "nic/verbs/receiver_internal.h"
 #include "nic/verbs/stamps_internal.h"
@@ -43,6 +44,9 @@ class VerbsRxQueue final : public RxQueue {
   // What nobody received counts as stopped. No rule leads here any more.
   void Close();
 
+  // Before a rule that marks is put. Control thread; until Close.
+  void TellMarks() { marks_.TurnOn(); }
+
   const VerbsReceiver& receiver() const { return receiver_; }
   VerbsFailure& failure() { return failure_; }
   // Whether an event of the card is about this queue. Control thread.
@@ -69,7 +73,9 @@ class VerbsRxQueue final : public RxQueue {
   };
 
   size_t Poll(Burst& burst);
+  void PollCard(Burst& burst);
   void PollPlain(Burst& burst);
+  size_t TakeRun(const ibv_wc* done, size_t n, Burst& burst);
   void PollExtended(Burst& burst);
   Packet* Describe(const Done& done);
   void Ask(ibv_cq_ex* queue, Done& done) const;
@@ -86,13 +92,14 @@ class VerbsRxQueue final : public RxQueue {
   const VerbsPort& device_;
   const VerbsArrivals arrivals_;
   const bool by_software_;  // something is left to do that the card does not
+  VerbsMarkSwitch marks_;
   VerbsStamps stamps_;
   const VerbsPtr<ibv_comp_channel> channel_;
   VerbsReceiver receiver_;
   std::optional<PostedPackets> posted_;
   PacketPool* pool_ = nullptr;
   OwnerId owner_;
-  PortId port_;
+  Packet::Arrival arrival_;
   uint32_t headroom_ = 0;
   uint32_t refill_batch_ = 0;
   bool armed_ = false;

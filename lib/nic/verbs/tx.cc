@@ -40,7 +40,14 @@ VerbsTxQueue::VerbsTxQueue(QueueId id, const VerbsPort& device, VerbsLink& link,
       sending_(sending),
       max_pieces_(std::min(device.max_pieces(), kMostPieces)),
       failure_(alarm),
-      pieces_(Burst::kCapacity * max_pieces_) {}
+      pieces_(Burst::kCapacity * max_pieces_) {
+  for (size_t i = 0; i < plain_.size(); ++i) {
+    plain_[i].opcode = IBV_WR_SEND;
+    plain_[i].sg_list = &plain_pieces_[i];
+    plain_[i].num_sge = 1;
+    if (i + 1 < plain_.size()) plain_[i].next = &plain_[i + 1];
+  }
+}
 
 absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
   absl::StatusOr<VerbsSender> made =
@@ -62,6 +69,7 @@ absl::Status VerbsTxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   posted_.emplace(options.tx_ring);
   pool_ = options.pool;
   region_key_ = region.lkey;
+  for (ibv_sge& piece : plain_pieces_) piece.lkey = region.lkey;
   egress_.emplace(FinisherOptions{
       .max_frame = device_.able().max_frame, .taker = this, .pool = options.pool, .reads_only_pool = true});
   broken_ = dead_ = false;
@@ -99,13 +107,14 @@ size_t VerbsTxQueue::Send(Burst& burst) {
   Reap();
   if (dead_) [[unlikely]]
     return DropAll(burst, DropReason::kDeviceError);
-  if (AnyOdd(burst)) [[unlikely]] {
+  const bool plain = AllPlain(burst);
+  if (!plain && !TakesAll(burst)) [[unlikely]] {
     PutTags(burst);
     return egress_->Send(burst, *this);
   }
 
   const size_t offered = burst.size();
-  const uint64_t bytes = Stage(burst);
+  const uint64_t bytes = plain ? StagePlain(burst) : Stage(burst);
   CountSent(offered - burst.size(), bytes);
   return offered - burst.size();
 }
@@ -123,17 +132,20 @@ size_t VerbsTxQueue::DropAll(Burst& burst, DropReason reason) {
   return taken;
 }
 
-// One pass over the first lines; who asks for something is looked at more closely.
-bool VerbsTxQueue::AnyOdd(const Burst& burst) const {
+// One pass over the first lines: in one piece each, within the card's reach, and nothing asked for.
+bool VerbsTxQueue::AllPlain(const Burst& burst) const {
   FirstLines lines = egress_->Look();
   bool in_reach = true;
   for (const Packet* packet : burst) {
     lines.Add(*packet);
     in_reach &= egress_->InReach(*packet);
   }
-  if (in_reach && !egress_->AnyOdd(lines)) return false;
-  return egress_->waiting() ||
-         !std::all_of(burst.begin(), burst.end(), [this](const Packet* packet) { return Takes(*packet); });
+  return in_reach && !egress_->AnyOdd(lines);
+}
+
+bool VerbsTxQueue::TakesAll(const Burst& burst) const {
+  return !egress_->waiting() &&
+         std::all_of(burst.begin(), burst.end(), [this](const Packet* packet) { return Takes(*packet); });
 }
 
 bool VerbsTxQueue::Takes(const Packet& packet) const {
@@ -182,17 +194,6 @@ void VerbsTxQueue::PutTags(Burst& burst) {
   }
 }
 
-// One piece, which asks for nothing; returns how many pieces that is.
-inline size_t VerbsTxQueue::DescribePlain(const Packet& packet, ibv_send_wr& request, size_t piece) {
-  pieces_[piece] = {
-      .addr = reinterpret_cast<uintptr_t>(packet.data()), .length = packet.length(), .lkey = region_key_};
-  request.opcode = IBV_WR_SEND;
-  request.sg_list = &pieces_[piece];
-  request.num_sge = 1;
-  request.send_flags = packet.length() <= sending_.max_inline ? IBV_SEND_INLINE : 0;
-  return 1;
-}
-
 std::optional<DropReason> VerbsTxQueue::Put(Burst& frames) {
   if (LinkIsDown()) return DropReason::kLinkDown;
   if (posted_->room() < frames.size()) Reap();
@@ -202,25 +203,44 @@ std::optional<DropReason> VerbsTxQueue::Put(Burst& frames) {
 }
 
 // Gives the card as many as there is room for, with one doorbell; returns the bytes of those.
+uint64_t VerbsTxQueue::StagePlain(Burst& frames) {
+  const size_t count = std::min<size_t>(frames.size(), posted_->room());
+  const uint64_t first = posted_->next();
+  const uint32_t max_inline = sending_.max_inline;
+  Packet* const* const packets = frames.begin();
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t length = packets[i]->length();
+    plain_pieces_[i].addr = reinterpret_cast<uintptr_t>(packets[i]->data());
+    plain_pieces_[i].length = length;
+    plain_[i].wr_id = first + i;
+    plain_[i].send_flags = length <= max_inline ? IBV_SEND_INLINE : 0;
+  }
+  return PostFirst(plain_.data(), count, frames);
+}
+
+// The same for any that the card takes.
 uint64_t VerbsTxQueue::Stage(Burst& frames) {
   const size_t count = std::min<size_t>(frames.size(), posted_->room());
-  if (count == 0) return 0;
   size_t piece = 0;
-  uint64_t bytes = 0;
   for (size_t i = 0; i < count; ++i) {
-    Packet& packet = frames[i];
     ibv_send_wr& request = requests_[i];
-    request.wr_id = posted_->next();
+    request.wr_id = posted_->next() + i;
     request.next = &request + 1;
-    const bool plain = packet.next() == nullptr && !packet.offload.any();
-    piece += plain ? DescribePlain(packet, request, piece) : Describe(packet, request, piece);
-    posted_->Push(&packet);
-    bytes += packet.length();
+    piece += Describe(frames[i], request, piece);
   }
-  requests_[count - 1].next = nullptr;
-  requests_[count - 1].send_flags |= IBV_SEND_SIGNALED;
-  const size_t posted = Post(count);
-  for (size_t i = posted; i < count; ++i) bytes -= frames[i].length();
+  return PostFirst(requests_.data(), count, frames);
+}
+
+// Of the first `count` frames, which are described. Returns the bytes of those that the card took.
+uint64_t VerbsTxQueue::PostFirst(ibv_send_wr* requests, size_t count, Burst& frames) {
+  if (count == 0) return 0;
+  posted_->Push(frames.begin(), static_cast<uint32_t>(count));
+  ibv_send_wr& last = requests[count - 1];
+  last.send_flags |= IBV_SEND_SIGNALED;
+  ibv_send_wr* const next = std::exchange(last.next, nullptr);
+  const size_t posted = Post(requests, count);
+  last.next = next;
+  const uint64_t bytes = BytesOf(frames.begin(), posted);
   frames.DropFront(posted);
   if (broken_) [[unlikely]]
     DropFirst(frames);
@@ -269,26 +289,26 @@ uint32_t VerbsTxQueue::DescribeCut(Packet& packet, ibv_send_wr& request) const {
 
 // Returns how many the card took. It has room for all: what it refuses is wrong in itself, unless it says that it is full.
 // The extended calls take all or none; which one is wrong, the plain call then tells.
-size_t VerbsTxQueue::Post(size_t count) {
+size_t VerbsTxQueue::Post(ibv_send_wr* requests, size_t count) {
   const bool extended = sender_.extended != nullptr;
-  ibv_send_wr* bad = requests_.data();
-  int error = extended ? PostExtended(count) : ibv_post_send(sender_.pair.get(), bad, &bad);
+  ibv_send_wr* bad = requests;
+  int error = extended ? PostExtended(requests) : ibv_post_send(sender_.pair.get(), bad, &bad);
   if (extended && error != 0 && error != ENOMEM) {
     error = ibv_post_send(sender_.pair.get(), bad, &bad);
   }
   if (error == 0) [[likely]]
     return count;
-  const auto taken = static_cast<size_t>(bad - requests_.data());
+  const auto taken = static_cast<size_t>(bad - requests);
   posted_->Unpush(static_cast<uint32_t>(count - taken));
   broken_ = error != ENOMEM;
   return taken;
 }
 
-int VerbsTxQueue::PostExtended(size_t count) {
+int VerbsTxQueue::PostExtended(const ibv_send_wr* first) {
   ibv_qp_ex* const pair = sender_.extended;
   ibv_wr_start(pair);
-  for (size_t i = 0; i < count; ++i) {
-    const ibv_send_wr& request = requests_[i];
+  for (const ibv_send_wr* at = first; at != nullptr; at = at->next) {
+    const ibv_send_wr& request = *at;
     const auto pieces = static_cast<size_t>(request.num_sge);
     pair->wr_id = request.wr_id;
     pair->wr_flags = request.send_flags & ~unsigned{IBV_SEND_INLINE};

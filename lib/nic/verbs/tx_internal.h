@@ -68,13 +68,15 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   int ChooseLagPort(ibv_qp& pair) const;
   bool LinkIsDown();
   size_t DropAll(Burst& burst, DropReason reason);
-  bool AnyOdd(const Burst& burst) const;
+  bool AllPlain(const Burst& burst) const;
+  bool TakesAll(const Burst& burst) const;
+  uint64_t StagePlain(Burst& frames);
   uint64_t Stage(Burst& frames);
-  size_t DescribePlain(const Packet& packet, ibv_send_wr& request, size_t piece);
   size_t Describe(Packet& packet, ibv_send_wr& request, size_t piece);
   uint32_t DescribeCut(Packet& packet, ibv_send_wr& request) const;
-  size_t Post(size_t count);
-  int PostExtended(size_t count);
+  uint64_t PostFirst(ibv_send_wr* requests, size_t count, Burst& frames);
+  size_t Post(ibv_send_wr* requests, size_t count);
+  int PostExtended(const ibv_send_wr* first);
   void DropFirst(Burst& frames);
   size_t Reap();
   void Fail(uint64_t number);
@@ -98,6 +100,9 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   bool dead_ = false;  // cannot be mended: the card keeps what it has until Close
   VerbsFailure failure_;
 
+  // For packets in one piece that ask for nothing, of which little is written but the piece; and for all others.
+  std::array<ibv_send_wr, Burst::kCapacity> plain_{};
+  std::array<ibv_sge, Burst::kCapacity> plain_pieces_{};
   std::array<ibv_send_wr, Burst::kCapacity> requests_{};
   std::vector<ibv_sge> pieces_;  // of all requests of a burst
 

@@ -100,6 +100,7 @@ class VerbsNicImpl final : public VerbsNic {
   absl::Status CheckRule(const Rule& rule) const;
   static int CountIn(ibv_counters& counters);
   absl::StatusOr<VerbsPtr<ibv_counters>> MakeCounters() const;
+  void TellMarks(const RuleActions& actions);
   absl::StatusOr<ibv_qp*> TargetOf(const Rule& rule, VerbsSpread* spread) const;
   absl::StatusOr<VerbsPtr<ibv_flow>> PutRule(const Rule& rule, bool upper, VerbsSpread* spread,
                                              ibv_counters* counters) const;

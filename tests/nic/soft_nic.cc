@@ -171,6 +171,28 @@ std::vector<Bytes> RawPair::Receive() {
   return frames;
 }
 
+ibv_qp* ExtendedPair(SoftNic& nic, ibv_cq* cq, ibv_qp_init_attr_ex init) {
+  init.qp_type = IBV_QPT_RAW_PACKET;
+  init.pd = nic.domain();
+  init.send_cq = init.recv_cq = cq;
+  init.comp_mask |= IBV_QP_INIT_ATTR_PD;
+  init.cap = {.max_send_wr = 16,
+              .max_recv_wr = 64,
+              .max_send_sge = 2,
+              .max_recv_sge = 1,
+              .max_inline_data = init.cap.max_inline_data};
+  ibv_qp* const qp = ibv_create_qp_ex(nic.context(), &init);
+  if (qp == nullptr) return nullptr;
+  for (const ibv_qp_state state : {IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS}) {
+    ibv_qp_attr attr{};
+    attr.qp_state = state;
+    attr.port_num = 1;
+    if (ibv_modify_qp(qp, &attr, IBV_QP_STATE | (state == IBV_QPS_INIT ? IBV_QP_PORT : 0)) != 0)
+      return nullptr;
+  }
+  return qp;
+}
+
 }  // namespace sluice::testing
 
 // In libibverbs' place, which asks the kernel: so that all of this program's software devices have completion channels.

@@ -140,6 +140,9 @@ class RawPair {
   size_t next_send_ = 0;
 };
 
+// A queue pair of the extended kind, of 16 sends and 64 receives, brought to where it sends. Null when it is refused.
+ibv_qp* ExtendedPair(SoftNic& nic, ibv_cq* cq, ibv_qp_init_attr_ex init);
+
 }  // namespace sluice::testing
 
 #endif  // SLUICE_TESTS_NIC_SOFT_NIC_H_

@@ -122,6 +122,18 @@ TEST_CASE("arrivals carry the mark of the rule that they met, and no other") {
   CHECK(plain[0].mark() == 0);
 }
 
+TEST_CASE("a rule that comes while frames do marks all that it takes from then on") {
+  Ports ports;
+  Burst before, after;
+  ports.bench.SendAll(0, 10);
+  while (before.size() < 10) (void)ports.bench.b().rx(kFirst).Receive(before);
+  ports.Install("pattern eth dst is 02:00:00:00:00:02 / end actions queue index 1 / mark id 5 / end");
+  ports.bench.SendAll(10, 10);
+  while (after.size() < 10) (void)ports.bench.b().rx(kSecond).Receive(after);
+  for (const Packet* packet : before) CHECK(packet->mark() == 0);
+  for (const Packet* packet : after) CHECK(packet->mark() == 5);
+}
+
 TEST_CASE("a verbs port that is not to tell marks refuses rules that mark") {
   NicBench bench(VerbsSubject({}, {.marks = false}));
   bench.Start();

@@ -83,9 +83,9 @@ struct VerbsNicOptions {
   // refuses more than the card takes. Worth it where the card is far from the memory: measure.
   uint32_t max_inline = 0;
 
-  // Receive through completion queues of the extended kind, which tell marks, where the card has them. False: rules that
-  // mark are refused, and a burst is received by one call into the driver, not by some calls for each frame, as long as
-  // the card is asked for neither of the next two.
+  // Receive through completion queues of the extended kind, which tell marks, where the card has them. A burst is received
+  // by one call into the driver all the same, until a rule marks, or as long as the card is asked for neither of the next
+  // two; then, and until Stop, by some calls for each frame. False: rules that mark are refused.
   bool marks = true;
 
   // What is asked of arrivals, of the card where it can, else of software; modes() tells which. A card's tag of all

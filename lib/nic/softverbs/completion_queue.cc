@@ -6,8 +6,7 @@
 
 namespace sluice {
 
-void SoftCompletionQueue::Push() {
-  --promised_;
+void SoftCompletionQueue::PushSlowly() {
   if (overrun_) return;
   if (late_by_ != 0) At(end_).due = clock_.Now() + late_by_;
   if (end_++ == seen_ && late_by_ == 0) ShowNext();
@@ -24,11 +23,6 @@ void SoftCompletionQueue::ShowDue() {
   if (!has_late()) return;
   const Nanoseconds now = clock_.Now();
   while (has_late() && At(seen_).due <= now) ShowNext();
-}
-
-bool SoftCompletionQueue::MakeRoom() {
-  if (room() == 0 && may_overrun_) Overrun();
-  return room() > 0;
 }
 
 void SoftCompletionQueue::Overrun() {
@@ -52,13 +46,20 @@ void SoftCompletionQueue::Resize(uint32_t size) {
 }
 
 void SoftCompletionQueue::Forget(const SoftWorkRing& ring) {
-  uint64_t kept = begin_ + looked_at_;
-  uint64_t seen = kept;
-  for (uint64_t i = begin_; i != kept; ++i) {
-    if (At(i).ring == &ring) At(i).ring = nullptr;
+  for (uint64_t i = begin_; i != end_; ++i) {
+    if (At(i).ring != &ring) continue;
+    At(i).ring = nullptr;
+    has_gone_ = true;
   }
-  for (uint64_t i = kept; i != end_; ++i) {
-    if (At(i).ring == &ring) continue;
+  if (!looked_at()) Sweep();
+}
+
+void SoftCompletionQueue::Sweep() {
+  if (!std::exchange(has_gone_, false)) return;
+  uint64_t kept = begin_;
+  uint64_t seen = begin_;
+  for (uint64_t i = begin_; i != end_; ++i) {
+    if (At(i).ring == nullptr) continue;
     if (i < seen_) seen = kept + 1;
     At(kept++) = At(i);
   }

@@ -63,14 +63,22 @@ class SoftCompletionQueue {
   // How many more can be promised.
   uint64_t room() const { return overrun_ ? size_ : size_ - count() - promised_; }
   // Whether one more can; of a queue that may be overrun always, at its cost.
-  bool MakeRoom();
+  bool MakeRoom() {
+    if (room() == 0 && may_overrun_) Overrun();
+    return room() > 0;
+  }
   // A completion will follow; there is room.
   void Promise() { ++promised_; }
   void BreakPromise() { --promised_; }
 
   // The next of what was promised, to be filled in where it is, and then pushed.
   SoftCompletion& Fresh() { return overrun_ ? swallowed_ : At(end_); }
-  void Push();
+  void Push() {
+    --promised_;
+    if (alarm_ != Alarm::kOff || late_by_ != 0 || has_late() || overrun_) [[unlikely]]
+      return PushSlowly();
+    seen_ = ++end_;
+  }
   void Push(const SoftCompletion& completion) {
     Fresh() = completion;
     Push();
@@ -90,13 +98,14 @@ class SoftCompletionQueue {
   void Drop(size_t count) {
     for (; count > 0; --count) Pop();
     looked_at_ = 0;
+    Sweep();
   }
   bool looked_at() const { return looked_at_ > 0; }
 
   // Whether that many would hold what is there, and it can be moved.
   bool CanResize(uint32_t size) const { return size >= count() + promised_ && !looked_at(); }
   void Resize(uint32_t size);
-  // Drops the completions of requests of `ring`, which is about to go; those that are looked at stay, and name it no more.
+  // Drops the completions of requests of `ring`, which is about to go; while some are looked at, when that is over.
   void Forget(const SoftWorkRing& ring);
 
   // How late completions are, and whether too many are lost.
@@ -111,6 +120,8 @@ class SoftCompletionQueue {
   bool alarmed() const { return alarm_ != Alarm::kOff; }
 
  private:
+  void PushSlowly();
+  void Sweep();
   void ShowNext();
   SoftCompletion& At(uint64_t place) { return slots_[place & (slots_.size() - 1)]; }
 
@@ -128,6 +139,7 @@ class SoftCompletionQueue {
   Nanoseconds late_by_ = 0;
   bool may_overrun_ = false;
   bool overrun_ = false;
+  bool has_gone_ = false;  // requests, whose completions are still there
 };
 
 }  // namespace sluice

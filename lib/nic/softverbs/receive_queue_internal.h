@@ -59,7 +59,15 @@ class SoftReceiveQueue {
   void set_strip_vlan(bool strip) { strip_vlan_ = strip; }
 
   // kNotYet: worth waiting for; not for longer than the patience, and not again before there was a place.
-  Place Claim(const Clock& clock);
+  Place Claim(const Clock& clock) {
+    if (!open_ || ring_.waiting() == claimed_ || !completions_.MakeRoom()) [[unlikely]]
+      return Await(clock);
+    ++claimed_;
+    completions_.Promise();
+    full_since_.reset();
+    given_up_ = false;
+    return Place::kClaimed;
+  }
   void Release() {
     --claimed_;
     completions_.BreakPromise();
@@ -72,6 +80,8 @@ class SoftReceiveQueue {
   void Reset();
 
  private:
+  Place Await(const Clock& clock);
+  void FetchAhead() const;
   bool CopyPlain(const Packet& packet) const;
   bool TakeTag(const Packet& packet, SoftCompletion& completion) const;
   SoftStatus Scatter(const SoftArrival& arrival, SoftCompletion& completion);

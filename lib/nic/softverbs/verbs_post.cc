@@ -88,7 +88,10 @@ void GoOn(SoftQp& qp) {
   device.Step();
 }
 
+// Not while somebody puts requests together in the ring.
 int PostSend(ibv_qp* qp, ibv_send_wr* request, ibv_send_wr** bad) {
+  std::unique_lock<std::mutex> alone;
+  if (QpOf(qp).batch != nullptr) alone = std::unique_lock(QpOf(qp).batch->gate);
   const std::lock_guard lock(DeviceOf(qp->context).gate);
   const int refused = WhyNoSends(QpOf(qp));
   if (refused != 0) *bad = request;

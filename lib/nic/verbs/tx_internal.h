@@ -71,6 +71,7 @@ class VerbsTxQueue final : public TxQueue, private Outlet, private Taker {
   bool AllPlain(const Burst& burst) const;
   bool TakesAll(const Burst& burst) const;
   uint64_t StagePlain(Burst& frames);
+  int SendExtended(Packet* const* packets, size_t count) const;
   uint64_t Stage(Burst& frames);
   size_t Describe(Packet& packet, ibv_send_wr& request, size_t piece);
   uint32_t DescribeCut(Packet& packet, ibv_send_wr& request) const;

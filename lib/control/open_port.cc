@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/control/open_port.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -127,6 +128,10 @@ NicOr OpenVerbs(Spec& spec) {
   options.mac = spec.TakeAddress("mac", options.mac);
   options.mtu = spec.TakeNumber("mtu", options.mtu);
   options.max_inline = spec.TakeNumber("inline", options.max_inline);
+  options.marks = spec.Choose("marks", {"no", "yes"}, options.marks ? 1 : 0) == 1;
+  options.extended_send = spec.TakeWant("extended", options.extended_send);
+  const uint32_t lag_port = spec.TakeNumber("lag-port", uint32_t{options.lag_port});
+  options.lag_port = static_cast<uint8_t>(std::min(lag_port, 255u));  // more than any card has
   if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
   return OpenVerbsNic(options);
 }

@@ -41,7 +41,9 @@ TEST_CASE("a text that is no port is refused, naming the part and what could sta
         Case{"xdp:eth0,zero-copy=maybe", "zero-copy=maybe"}, Case{"xdp:eth0,colour=red", "colour"},
         Case{"model:moon", "moon"}, Case{"shm:/tmp/x,role=king", "role=king"},
         Case{"tap:t0,tso=maybe", "tso=maybe"}, Case{"pcap:/tmp/x,loops=many", "loops=many"},
-        Case{"rdma:mlx5_0/1,take=some", "take=some"}, Case{"rdma:mlx5_0/1,mac=me", "mac=me"}}) {
+        Case{"rdma:mlx5_0/1,take=some", "take=some"}, Case{"rdma:mlx5_0/1,mac=me", "mac=me"},
+        Case{"rdma:mlx5_0/1,marks=2", "marks=2"}, Case{"rdma:mlx5_0/1,extended=x", "extended=x"},
+        Case{"rdma:mlx5_0/1,lag-port=a", "lag-port=a"}}) {
     INFO(bad.text);
     const absl::Status status = OpenPort(bad.text).status();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <utility>
 
@@ -32,6 +33,14 @@ UniqueFd SharedFile(uint64_t bytes) {
   UniqueFd file(memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   Must(file.valid() && ftruncate(file.get(), static_cast<off_t>(bytes)) == 0, "no memfd");
   return file;
+}
+
+size_t SharedMappings() {
+  std::ifstream maps("/proc/self/maps");
+  size_t count = 0;
+  for (std::string line; std::getline(maps, line);)
+    count += line.find("/memfd:guest") != std::string::npos ? 1 : 0;
+  return count;
 }
 
 UniqueFd EventFd() { return UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }

@@ -19,6 +19,7 @@ namespace sluice::testing {
 
 // What a front-end shares: a memfd of so many bytes.
 UniqueFd SharedFile(uint64_t bytes);
+size_t SharedMappings();  // how many such are mapped now, by whomever
 UniqueFd EventFd();
 bool SameFile(int a, int b);
 

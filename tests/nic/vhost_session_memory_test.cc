@@ -18,6 +18,7 @@ using testing::BytesOf;
 using testing::EventFd;
 using testing::Footprint;
 using testing::SharedFile;
+using testing::SharedMappings;
 using testing::SingleOf;
 using testing::TableOf;
 using testing::VhostScene;
@@ -106,13 +107,13 @@ TEST_CASE("who holds the old table goes on with it, until it lets go") {
   RunningScene scene;
   scene.Tell(Request::kAddMemReg, SingleOf(kMore), {file.get()});
   std::shared_ptr<const GuestMemory> held = scene.backend.ring(0).memory;
-  const size_t before = Footprint::Now().mappings;
+  const size_t before = SharedMappings();
   scene.Tell(Request::kRemMemReg, SingleOf(kMore));
   GuestMemory::Hint hint;
   held->At(kMore.guest, 1, hint)[0] = 1;
-  CHECK(Footprint::Now().mappings == before);
+  CHECK(SharedMappings() == before);
   held.reset();
-  CHECK(Footprint::Now().mappings == before - 1);
+  CHECK(SharedMappings() == before - 1);
 }
 
 TEST_CASE("a ring whose memory goes rests until it is there again") {
@@ -152,19 +153,19 @@ TEST_CASE("509 regions are held, one more is refused") {
 }
 
 TEST_CASE("descriptors of regions are closed once they are mapped, and mappings go with the front-end") {
-  const Footprint before = Footprint::Now();
+  const size_t before = SharedMappings();
   {
     RunningScene scene;
     const UniqueFd file = SharedFile(kMore.bytes);
     const size_t descriptors = Footprint::Now().descriptors;
     scene.Tell(Request::kAddMemReg, SingleOf(kMore), {file.get()});
     CHECK(Footprint::Now().descriptors == descriptors);
-    const size_t mappings = Footprint::Now().mappings;
+    const size_t mappings = SharedMappings();
     scene.front.HangUp();
     scene.Serve();
-    CHECK(Footprint::Now().mappings == mappings - 2);
+    CHECK(SharedMappings() == mappings - 2);
   }
-  CHECK(Footprint::Now().mappings == before.mappings);
+  CHECK(SharedMappings() == before);
 }
 
 TEST_CASE("a memfd is sealed so that it can't shrink under us; a file that can is told") {
@@ -226,10 +227,10 @@ TEST_CASE("what a ring writes is logged where the front-end reads it, and no mor
   uint8_t bits = 0;
   CHECK(pread(file.get(), &bits, 1, static_cast<off_t>(bytes + scene.guest.kGuest / 4096 / 8)) == 1);
   CHECK(bits == 1);
-  const size_t mappings = Footprint::Now().mappings;
+  const size_t mappings = SharedMappings();
   scene.Tell(Request::kSetFeatures, VhostScene::kTaken);
   CHECK(scene.backend.ring(0).log == nullptr);
-  CHECK(Footprint::Now().mappings == mappings - 1);
+  CHECK(SharedMappings() == mappings - 1);
 }
 
 TEST_CASE("a log that ends before the memory does, or past its file, is refused") {

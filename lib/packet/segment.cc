@@ -11,6 +11,12 @@
 #include "sluice/packet/parse.h"
 
 namespace sluice {
+namespace {
+
+// Segments made at a time whose payload is read, so that their headers are still at hand when it has been.
+constexpr size_t kFew = 8;
+
+}  // namespace
 
 // Packets for segments, got in bulk: the heads in their places in the burst, and those for the payload, of which what is
 // too much goes back. They may be as their last holders left them, for all that is in use of them is written. When the
@@ -41,6 +47,11 @@ class Segmenter::Stock {
   void Leave(Pieces pieces) { pieces_ = pieces; }
   // How many were taken, of all.
   uint32_t taken() const { return got_ - static_cast<uint32_t>(pieces_.size()); }
+
+  // Has the next `n` of those fetched.
+  void Expect(size_t n) const {
+    for (Packet* const piece : absl::MakeConstSpan(pieces_.next, std::min(n, pieces_.size()))) Fetch(piece);
+  }
 
   // When all of them are taken: more, where of the heads those from `unused` on may be had. None when the pool is dry.
   [[gnu::noinline]] Pieces Refill(Packet* const* unused) {
@@ -103,7 +114,7 @@ std::optional<DropReason> Segmenter::Begin(PacketPtr& packet) {
   }
 
   headers_->SetPayload(longest);
-  headers_->Spread(pool.buffer_size - pool.headroom);
+  headers_->Spread(pool.headroom, pool.buffer_size - pool.headroom);
   Take(std::move(packet));
   size_ = longest;
   left_ = count;
@@ -126,10 +137,7 @@ void Segmenter::Take(PacketPtr packet) {
   big_ = SharedPacket(std::move(packet));
 }
 
-// Links to each head the pieces that it has counted. Returns for how many the pool had enough. With `reads` it adds up
-// the pieces too, and finishes the head: in the same loop, so that there is something to do while they come from the
-// second cache.
-template <bool reads>
+// Links to each head its payload. Returns for how many the pool had enough.
 size_t Segmenter::AttachPayloads(absl::Span<Packet* const> heads, uint32_t payload, Stock& stock) {
   // All that changes is the loop's own, so that it stays in registers.
   Place place = place_;
@@ -137,7 +145,6 @@ size_t Segmenter::AttachPayloads(absl::Span<Packet* const> heads, uint32_t paylo
   Packet* const* head = heads.begin();
   Packet* const* end = heads.end();
   for (; head != end; ++head) {
-    uint64_t sum = 0;
     Packet* last = *head;
     uint32_t bytes = payload;
     while (bytes > 0) {
@@ -152,17 +159,12 @@ size_t Segmenter::AttachPayloads(absl::Span<Packet* const> heads, uint32_t paylo
       big_.Lend(place.data, here, bytes, *fragment);
       last->Link(PacketPtr(fragment));
       last = fragment;
-      if constexpr (reads) {
-        const uint64_t more = WordSum(place.data, here);
-        sum = word_sum::Add(sum, (payload - bytes) % 2 == 0 ? more : ShiftedWordSum(more));
-      }
       place.data += here;
       place.bytes -= here;
       bytes -= here;
     }
     if (bytes > 0) [[unlikely]]
       break;
-    if constexpr (reads) headers_->Finish((*head)->data(), SwapSum(FoldSum(sum)));
   }
   place_ = place;
   stock.Leave(pieces);
@@ -177,18 +179,26 @@ size_t Segmenter::Make(absl::Span<Packet* const> heads, Stock& stock) {
   if (payload != size_) headers_->SetPayload(payload);
   const uint32_t length = headers_->length();
   const Packet::Likeness likeness(*big_.get(), options_.pool->options().headroom, length, length + payload);
+  const size_t made = AttachPayloads(heads, payload, stock);
+  if (made == 0) [[unlikely]]
+    return 0;
+  heads = heads.first(made);
+  const bool reads = headers_->reads_payload();
+  std::array<uint64_t, kFew> sums;
+  if (reads) {
+    // What is written next comes from the second cache while the payload is added up.
+    headers_->Expect(heads);
+    stock.Expect(2 * kFew);
+    TailSums(heads.data(), made, sums.data());
+  }
   headers_->Write(heads, likeness, payload, last);
-  const size_t made = headers_->reads_payload() ? AttachPayloads<true>(heads, payload, stock)
-                                                : AttachPayloads<false>(heads, payload, stock);
+  if (reads) headers_->Finish(heads, sums.data());
   payload_left_ -= static_cast<uint32_t>(made) * payload;
   left_ -= static_cast<uint32_t>(made);
   return made;
 }
 
-// Headers that get a checksum once the payload is read are written a few at a time, so that they are still at hand then
-// (packet/segment/plain_checksums: 9 % less).
 size_t Segmenter::MakeAll(Stock& stock) {
-  constexpr size_t kFew = 8;
   const size_t most = headers_->reads_payload() ? kFew : Burst::kCapacity;
   size_t made = 0;
   while (made < stock.heads().size()) {

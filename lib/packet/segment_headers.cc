@@ -161,7 +161,8 @@ std::optional<DropReason> Segmenter::Headers::ReadCover() {
 }
 
 // A bit of a packet's address for each doubling of places; they are as far apart as the metadata of neighbours.
-void Segmenter::Headers::Spread(size_t room) {
+void Segmenter::Headers::Spread(size_t headroom, size_t room) {
+  headroom_ = headroom;
   constexpr size_t kPlaces = 8;
   const size_t places = std::min((room - room_needed()) / sizeof(Packet) + 1, kPlaces);
   spread_ = (std::bit_floor(places) - 1) * sizeof(Packet);
@@ -220,7 +221,11 @@ void Segmenter::Headers::SetCover(uint32_t payload) {
   }
 }
 
-void Segmenter::Headers::Finish(uint8_t* to, uint16_t sum) const {
+void Segmenter::Headers::Finish(absl::Span<Packet* const> heads, const uint64_t* sums) const {
+  for (size_t i = 0; i < heads.size(); ++i) FinishOne(heads[i]->data(), SwapSum(FoldSum(sums[i])));
+}
+
+void Segmenter::Headers::FinishOne(uint8_t* to, uint16_t sum) const {
   if (finishes_l4()) {
     *HeaderAt<Be16>(to, l4_field_) = ChecksumField(l4_sum_ + CountedSum(to) + sum, !tcp_);
   } else {

@@ -27,6 +27,13 @@
 
 namespace sluice {
 
+// Has all of a packet fetched, to be written.
+inline void Fetch(const Packet* packet) {
+  const auto* const line = reinterpret_cast<const uint8_t*>(packet);
+  __builtin_prefetch(line, 1);
+  __builtin_prefetch(line + kCacheLine, 1);
+}
+
 class Segmenter::Headers {
  public:
   // Copies go block by block, each a few moves of fixed size.
@@ -40,8 +47,9 @@ class Segmenter::Headers {
   const Layers& layers() const { return layers_; }
   uint32_t length() const { return length_; }
   size_t room_needed() const { return std::max<size_t>(length_, kBlock); }
-  // Puts the headers of different packets in different places of the `room` that a buffer has (segment.h says why).
-  void Spread(size_t room);
+  // Puts the headers of different packets in different places of the `room` that a buffer has behind its headroom
+  // (segment.h says why).
+  void Spread(size_t headroom, size_t room);
   // L4 payload that the packet has.
   uint32_t payload() const { return payload_; }
   L4Type l4_type() const { return tcp_ ? L4Type::kTcp : L4Type::kUdp; }
@@ -60,9 +68,12 @@ class Segmenter::Headers {
   // them; `last` for a single one, the last of all.
   void Write(absl::Span<Packet* const> heads, const Packet::Likeness& likeness, uint32_t payload, bool last);
 
-  // Writes into what Write wrote at `to`, with the template as it was, what depends on the payload; `sum` is that of
-  // the payload.
-  void Finish(uint8_t* to, uint16_t sum) const;
+  // Has those places fetched that Write will write to.
+  void Expect(absl::Span<Packet* const> heads) const;
+
+  // Writes into what Write wrote, with the template as it was, what depends on the payload; `sums` are those of the
+  // payload, by WordSum.
+  void Finish(absl::Span<Packet* const> heads, const uint64_t* sums) const;
 
  private:
   enum class L4Checksum : uint8_t { kFinish, kLeave, kNone };
@@ -122,6 +133,7 @@ class Segmenter::Headers {
   };
   template <size_t ipv4s, bool tcp>
   void WriteAll(absl::Span<Packet* const> heads, const Packet::Likeness& likeness, uint32_t payload);
+  void FinishOne(uint8_t* to, uint16_t sum) const;
   void WriteUrgent(absl::Span<Packet* const> heads, uint32_t offset, uint32_t payload) const;
   uint64_t CountedSum(const uint8_t* to) const;
 
@@ -148,6 +160,7 @@ class Segmenter::Headers {
   uint32_t cover_sum_ = 0;  // of what it covers, without payload that nothing inside has summed
   uint32_t payload_ = 0;
   Layers layers_;
+  size_t headroom_ = 0;
   size_t spread_ = 0;  // which bits of a packet's address move its headers on
 };
 

@@ -30,6 +30,15 @@ void Segmenter::Headers::Write(absl::Span<Packet* const> heads, const Packet::Li
   if (urges_) WriteUrgent(heads, offset, payload);
 }
 
+void Segmenter::Headers::Expect(absl::Span<Packet* const> heads) const {
+  for (Packet* const head : heads) {
+    Fetch(head);
+    const uint8_t* const to = head->buffer() + headroom_ + (reinterpret_cast<uintptr_t>(head) / 2 & spread_);
+    __builtin_prefetch(to, 1);
+    __builtin_prefetch(to + kCacheLine, 1);
+  }
+}
+
 // All that it reads is its own, so that it stays in registers: what is written could be anything's bytes, those of this
 // object too. Half of a packet's address: the sets repeat every 4 KiB, so that of two buffers of 2 KiB one comes between
 // those of the other.

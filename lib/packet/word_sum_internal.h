@@ -21,6 +21,8 @@
 
 namespace sluice {
 
+class Packet;
+
 // The sum of the same bytes, moved by one place.
 inline uint64_t ShiftedWordSum(uint64_t sum) { return std::rotl(sum, 8); }
 
@@ -43,6 +45,10 @@ inline uint64_t SumOfFew(const uint8_t* bytes, size_t n) {
 // Of more than 64 bytes.
 using WordSumFunction = uint64_t(const uint8_t* bytes, size_t n);
 extern Dispatch<WordSumFunction> LongWordSum;
+
+// Of what hangs behind each of `n` packets, in pieces of at least one byte and at most 64 KiB.
+using TailSumsFunction = void(Packet* const* heads, size_t n, uint64_t* sums);
+extern Dispatch<TailSumsFunction> TailSums;
 
 // Of `n` bytes at any address; an odd last one is the first half of a word.
 inline uint64_t WordSum(const uint8_t* bytes, size_t n) {

@@ -4,6 +4,7 @@
 #include "packet/word_sum_internal.h"
 #include "sluice/packet/checksum.h"
 #include "tests/packet/simd_levels.h"
+#include "tests/packet/small_pool.h"
 #include "tests/support/frames.h"
 #include "tests/support/seed.h"
 
@@ -82,6 +83,62 @@ TEST_CASE("nothing outside the piece is added") {
     bytes[at + n] = static_cast<uint8_t>(random());
     for (const SimdLevel level : SimdLevelsHere()) {
       if (ChecksumAt(level, &bytes[at], n) != before) FAIL(n << " bytes at " << at);
+    }
+  }
+}
+
+struct Untold : Lender {
+  void Returned(uint64_t) override {}
+};
+
+// A head with `bytes` behind it, in pieces of at most `most`, each at an address of its own.
+PacketPtr HeadOf(PacketPool& pool, Bytes& bytes, size_t most, Random& random) {
+  static Untold lender;
+  PacketPtr head = pool.GetOne();
+  Packet* last = head.get();
+  for (size_t at = 0; at < bytes.size(); last = last->next()) {
+    const size_t n = std::min(bytes.size() - at, 1 + Below(random, most));
+    PacketPtr piece = pool.GetOne();
+    REQUIRE(piece != nullptr);
+    piece->BorrowBytes(&bytes[at], static_cast<uint32_t>(n), lender, 0);
+    last->Link(std::move(piece));
+    at += n;
+  }
+  return head;
+}
+
+TEST_CASE("the sums of what hangs behind packets equal the byte-wise ones, however it is cut into pieces") {
+  Random random(PrintedSeed());
+  const std::unique_ptr<PacketPool> pool = SmallPool({.packets = 4096});
+  for (int round = 0; round < 200; ++round) {
+    Bytes first = RandomBytes(random, Below(random, 3000)), second = RandomBytes(random, Below(random, 300));
+    const PacketPtr heads[] = {HeadOf(*pool, first, 1 + Below(random, 1500), random),
+                               HeadOf(*pool, second, 20, random)};
+    Packet* const raw[] = {heads[0].get(), heads[1].get()};
+    for (const SimdLevel level : SimdLevelsHere()) {
+      uint64_t sums[2] = {};
+      TailSums.At(level)(raw, 2, sums);
+      if (static_cast<uint16_t>(~SwapSum(FoldSum(sums[0]))) != SimpleChecksum(first)) FAIL(first.size());
+      if (static_cast<uint16_t>(~SwapSum(FoldSum(sums[1]))) != SimpleChecksum(second)) FAIL(second.size());
+    }
+  }
+}
+
+// More vectors than fit one sum, of words that take it to either end.
+TEST_CASE("the sum of very many pieces, or of a long one behind many, does not overflow") {
+  Random random(PrintedSeed());
+  const std::unique_ptr<PacketPool> pool = SmallPool({.packets = 16384});
+  for (const uint8_t byte : Bytes{0x00, 0x01, 0x7f, 0xff}) {
+    Bytes bytes(10'000, byte), longest(65'535, byte);
+    PacketPtr head = HeadOf(*pool, bytes, 1, random);
+    head->Append(HeadOf(*pool, longest, 1u << 20, random)->Unlink());
+    Bytes all = bytes;
+    all.insert(all.end(), longest.begin(), longest.end());
+    Packet* const raw = head.get();
+    for (const SimdLevel level : SimdLevelsHere()) {
+      uint64_t sum = 0;
+      TailSums.At(level)(&raw, 1, &sum);
+      CHECK(static_cast<uint16_t>(~SwapSum(FoldSum(sum))) == SimpleChecksum(all));
     }
   }
 }

@@ -129,7 +129,6 @@ class SLUICE_EXPORT Segmenter {
   void Take(PacketPtr packet);
   size_t MakeAll(Stock& stock);
   size_t Make(absl::Span<Packet* const> heads, Stock& stock);
-  template <bool reads>
   size_t AttachPayloads(absl::Span<Packet* const> heads, uint32_t payload, Stock& stock);
   void GiveUp(Burst& out, absl::Span<Packet* const> unfinished);
 

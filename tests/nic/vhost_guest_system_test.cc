@@ -4,7 +4,10 @@
 //
 //   guest's kernel ═ virtio ═ VhostNic ─ NicPatch ─ ModelNic ═ tap0 ═ outside's kernel
 //     10.0.0.2                                   └─ VhostNic ═ virtio ═ another guest's kernel     10.0.0.1
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,7 +98,7 @@ class Outside {
   // Anew, for one waits for what is still to come on its connection, also where nobody is left to send it.
   void StartSink() {
     sink_.reset();
-    sink_.emplace(where_.Start(Guest::StreamProgram() + " sink 5000"));
+    sink_.emplace(where_.Start("exec " + Guest::StreamProgram() + " sink 5000"));
   }
   Nic& nic() { return *nic_; }
   CommandResult Run(const std::string& command) const { return where_.Run(command, kPatience); }
@@ -237,6 +240,47 @@ TEST_CASE("a driver that is taken off and put on again is served as before", "[v
         "echo $d >$b/unbind && echo $d >$b/bind && ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up");
   }
   house.CheckTraffic();
+}
+
+// A host in a process of its own, on a socket and an interface that are there without it.
+int ServeForEver(const std::string& path, const std::string& netns) {
+  const std::unique_ptr<PacketPool> pool = NewPool();
+  const std::unique_ptr<VhostNic> port = Take(OpenVhostNic({.path = path}));
+  const std::unique_ptr<Nic> tap =
+      Take(ModelNic::Open({.name = "outside"}, Take(MakeTapWire({.interface = "tap0", .netns = netns}))));
+  for (Nic* nic : std::initializer_list<Nic*>{port.get(), tap.get()}) {
+    if (!nic->Start({.pool = pool.get()}).ok()) return 1;
+  }
+  const NicPatch patch(*port, *tap);
+  for (;;) pause();
+}
+
+TEST_CASE("a guest's connection lives through the killing of its host", "[vhost][guest]") {
+  constexpr int kKills = 5;
+  const TempFolder folder;
+  const Namespace outside = Namespace::Make("outside");
+  outside.MustRun(
+      "ip tuntap add tap0 mode tap vnet_hdr; ip addr add 10.0.0.1/24 dev tap0; ip link set tap0 up");
+  const Process sink = outside.Start(Guest::StreamProgram() + " sink 5000");
+  const auto serve = [&] { return ServeForEver(folder.file("vhost"), outside.path()); };
+  std::optional<Process> host(Process::Fork(serve));
+  const std::unique_ptr<Guest> guest = Boot({}, folder.file("vhost"), 2);
+
+  guest->MustRun(
+      "(while [ ! -e /tmp/enough ]; do stream source 10.0.0.1 5000 4000000; done >/tmp/verdicts 2>&1; "
+      "touch /tmp/over) >/dev/null 2>&1 &");
+  for (int i = 0; i < kKills; ++i) {
+    guest->MustRun("sleep 1");
+    host->Signal(SIGKILL);
+    host.reset();
+    host.emplace(Process::Fork(serve));
+    CHECK(guest->Run("until ping -c 1 -W 1 10.0.0.1; do :; done", kPatience).ok());
+  }
+  CHECK(guest->Run("touch /tmp/enough; until [ -e /tmp/over ]; do sleep 0.2; done", kPatience).ok());
+  const std::string verdicts = guest->MustRun("sort /tmp/verdicts | uniq -c");
+  INFO(verdicts);
+  CHECK(absl::StrContains(verdicts, Ok()));
+  CHECK(guest->MustRun("grep -vcx 'ok 4000000' /tmp/verdicts || true") == "0\n");  // no connection was broken
 }
 
 // Two guests, and what connects them.

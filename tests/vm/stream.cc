@@ -72,7 +72,9 @@ int Sink(uint16_t port) {
   sockaddr_in6 any{};
   any.sin6_family = AF_INET6;
   any.sin6_port = htons(port);
+  const int again = 1;  // also where the last sink's connections still linger
   if (setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof(kReceiveBuffer)) != 0 ||
+      setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &again, sizeof(again)) != 0 ||
       bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof(any)) != 0 || listen(listener, 1) != 0) {
     Fail("listen");
   }

@@ -21,7 +21,8 @@
 // Socket: made by Start and gone with Stop; one front-end at a time, and the next when it has gone. It is served by
 //   TakeEvents alone: the guest's driver waits for the answers, so watch event_fd and call it soon.
 // Front-ends: the memory of the guest must be shared (QEMU: a memory backend with share=on); one that is not is refused, and
-//   TakeEvents says what to set. The front-end is trusted with nothing but not to shrink the files that it shares.
+//   TakeEvents says what to set. A front-end is trusted in two things, which no back-end can check: that it does not shrink
+//   files that are no memfd, and that a write to the eventfd by which it is called does not block.
 // Queues: transmitq i of the guest comes out of rx(i % rx_queues). Each tx queue has its share of the receiveqs that the guest has
 //   enabled, or shares one where there are fewer, and spreads flows over those. Numbers that disagree are served.
 // Frames from the guest: up to VhostNicOptions::copy_up_to bytes are copied. Of longer ones the headers are, so that what was checked

@@ -8,6 +8,7 @@
 #include "absl/numeric/bits.h"
 #include "absl/strings/str_cat.h"
 #include "nic/capture/event_box_internal.h"
+#include "nic/capture/record_flaw_internal.h"
 #include "nic/capture/rx_internal.h"
 #include "nic/capture/tx_internal.h"
 #include "sluice/base/status.h"
@@ -16,7 +17,6 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kLargestRing = 32768;  // accepted; a file has no ring
-constexpr uint32_t kLongestFrame = 65535;
 
 absl::Status Refuse(absl::StatusCode code, const std::string& device, std::string what, std::string remedy,
                     std::string capability = {}) {
@@ -35,7 +35,7 @@ class CaptureNic final : public Nic {
         rx_(options, events_),
         tx_(options, events_, std::move(writer)) {
     able_.max_ring_size = kLargestRing;
-    able_.max_frame = kLongestFrame;
+    able_.max_frame = kLongestCaptured;
     able_.vlan_insert = able_.send_l3_checksum = able_.send_l4_checksum = able_.segmentation = true;
     able_.fragments = able_.timestamps = true;
     able_.sleeps = rx_.sleeps();

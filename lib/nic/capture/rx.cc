@@ -6,14 +6,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "nic/capture/record_flaw_internal.h"
 #include "nic/capture/rx_internal.h"
 #include "nic/wire/piece_writer_internal.h"
 
 namespace sluice {
 namespace {
 
-constexpr uint32_t kShortest = 14;  // an Ethernet header
-constexpr uint32_t kLongest = 65535;
 // How soon a pool that was dry is asked again: nobody tells when a buffer comes home.
 constexpr Nanoseconds kAskPoolAgain = 1'000'000;
 
@@ -57,7 +56,7 @@ size_t CaptureRxQueue::Receive(Burst& burst) {
   size_t got = 0;
   // Bounded also when every record is flawed.
   for (size_t left = burst.room(); left != 0 && Fetch() && IsDue(now); --left, fetched_ = false) {
-    if (const std::optional<DropReason> flaw = Flaw()) {
+    if (const std::optional<DropReason> flaw = FlawOf(record_)) {
       drops_.Add(*flaw);
       continue;
     }
@@ -124,13 +123,6 @@ void CaptureRxQueue::Schedule() {
   }
   const Nanoseconds gap = record_.timestamp - std::min(record_.timestamp, first_);
   due_ = started_ + static_cast<Nanoseconds>(static_cast<double>(gap) / options_.speed);
-}
-
-std::optional<DropReason> CaptureRxQueue::Flaw() const {
-  if (record_.link_type != kLinkEthernet) return DropReason::kMalformed;
-  if (record_.bytes.size() < kShortest) return DropReason::kTooShort;
-  if (record_.bytes.size() > kLongest) return DropReason::kTooLong;
-  return std::nullopt;
 }
 
 PacketPtr CaptureRxQueue::MakePacket() const {

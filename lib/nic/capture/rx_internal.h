@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <memory>
-#include <optional>
 
 #include "base/unique_fd_internal.h"
 #include "nic/capture/event_box_internal.h"
@@ -38,7 +37,6 @@ class CaptureRxQueue final : public RxQueue {
   void Schedule();
   bool IsDue(Nanoseconds now) const { return options_.speed == 0 || due_ <= now; }
   Nanoseconds Now() const { return options_.speed == 0 ? 0 : clock_.Now(); }
-  std::optional<DropReason> Flaw() const;
   PacketPtr MakePacket() const;
 
   const CaptureNicOptions options_;

@@ -2,17 +2,13 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "nic/capture/record_flaw_internal.h"
 #include "nic/capture/tx_internal.h"
 
 namespace sluice {
-namespace {
-
-constexpr uint32_t kLongest = 65535;
-
-}  // namespace
-
 void CaptureTxQueue::Start(const QueueOptions& queues) {
-  egress_.emplace(FinisherOptions{.max_frame = kLongest, .carries_fragments = true, .pool = queues.pool});
+  egress_.emplace(
+      FinisherOptions{.max_frame = kLongestCaptured, .carries_fragments = true, .pool = queues.pool});
 }
 
 // A file has room for all: nothing ever waits.

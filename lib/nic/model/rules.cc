@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules and RSS. Each change makes a whole new table and appends it to the history: what steers now is never
 // touched.
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "nic/model/model_nic_internal.h"
+#include "nic/rss_check_internal.h"
 
 namespace sluice {
 namespace {
@@ -121,16 +121,8 @@ absl::Status ModelNicCore::SetRss(const RssConfig& rss) {
   if (!able_.rss_update)
     return Lacks(kStage, "RSS update while running", "live with the table that Start made");
   if (absl::Status checked = CheckRunning(kStage); !checked.ok()) return checked;
-  if (rss.table().size() > able_.rss_table_size) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage,
-                  absl::StrCat("indirection table of ", rss.table().size(), " entries"),
-                  absl::StrCat("use at most ", able_.rss_table_size));
-  }
-  const QueueId last = *std::max_element(rss.table().begin(), rss.table().end());
-  if (last.value() >= rx_count_) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage,
-                  absl::StrCat("queue ", last.value(), " in the table"),
-                  absl::StrCat("use queues below ", rx_count_));
+  if (absl::Status checked = CheckRssTable(name_, rss, able_.rss_table_size, rx_count_); !checked.ok()) {
+    return checked;
   }
   Change(receiver_.tables().newest().rules(), std::make_shared<const RssConfig>(rss));
   return absl::OkStatus();

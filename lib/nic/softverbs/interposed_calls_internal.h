@@ -8,6 +8,7 @@
 
 #include <infiniband/verbs.h>
 
+#include <cstdint>
 #include <cstring>
 
 #include "nic/softverbs/private_abi_internal.h"
@@ -20,6 +21,7 @@ struct SoftDeviceOps : VerbsDeviceOps {
   int (*gid)(ibv_context* context, uint32_t index, ibv_gid* gid);  // errno; all zero where there is none
 };
 
+inline constexpr uint32_t kSoftGids = 2;  // of a port; the second is empty
 inline constexpr char kSoftProvider[] = "sluice_soft";
 
 // Null for a device that is not ours.

@@ -239,7 +239,6 @@ int FreeDm(ibv_dm* dm);
 ibv_mr* RegisterDm(ibv_pd* pd, ibv_dm* dm, uint64_t offset, size_t length, unsigned int access);
 
 // verbs_open.cc
-inline constexpr uint32_t kSoftGids = 2;
 extern const SoftDeviceOps kSoftDeviceOps;
 
 }  // namespace sluice

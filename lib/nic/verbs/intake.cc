@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What comes in before any rule says so, and how it is spread.
-#include <algorithm>
 #include <array>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "nic/rss_check_internal.h"
 #include "nic/verbs/verbs_nic_internal.h"
 
 namespace sluice {
 namespace {
 
 constexpr RuleActions kFirst = {.queue = QueueId{0}};
-constexpr uint32_t kUsualTable = 128;  // entries, as RssConfig::Spread has it
 
 // The kinds of frames that are spread by fields of their own; each depth before the next.
 struct Kind {
@@ -106,11 +104,13 @@ absl::StatusOr<std::unique_ptr<VerbsSpread>> VerbsNicImpl::MakeSpread(const RssC
 // Where there is one queue, there is nothing to spread over.
 absl::Status VerbsNicImpl::OpenSpread() {
   if (!device_->spreads() || queues_.rx_queues == 1) return absl::OkStatus();
-  const uint32_t entries = std::min(kUsualTable, capabilities().rss_table_size);
-  std::vector<QueueId> table;
-  for (uint32_t i = 0; i < entries; ++i)
-    table.push_back(QueueId{static_cast<uint16_t>(i % queues_.rx_queues)});
-  absl::StatusOr<std::unique_ptr<VerbsSpread>> made = MakeSpread(*RssConfig::Create({.table = table}));
+  RssConfig rss = RssConfig::Spread(queues_.rx_queues);
+  std::vector<QueueId> table = rss.table();
+  if (table.size() > capabilities().rss_table_size) {
+    table.resize(capabilities().rss_table_size);
+    rss = *rss.WithTable(std::move(table));
+  }
+  absl::StatusOr<std::unique_ptr<VerbsSpread>> made = MakeSpread(rss);
   if (made.ok()) spread_ = *std::move(made);
   return made.status();
 }
@@ -123,16 +123,7 @@ absl::Status VerbsNicImpl::CheckRss(const RssConfig& rss) const {
   }
   if (!running())
     return Refuse(absl::StatusCode::kFailedPrecondition, kStage, "is stopped", "start it first");
-  if (rss.table().size() > capabilities().rss_table_size) {
-    return Refuse(absl::StatusCode::kInvalidArgument, kStage,
-                  absl::StrCat("indirection table of ", rss.table().size(), " entries"),
-                  absl::StrCat("use at most ", capabilities().rss_table_size));
-  }
-  const QueueId last = *std::max_element(rss.table().begin(), rss.table().end());
-  if (last.value() < queues_.rx_queues) return absl::OkStatus();
-  return Refuse(absl::StatusCode::kInvalidArgument, kStage,
-                absl::StrCat("queue ", last.value(), " in the table"),
-                absl::StrCat("use queues below ", queues_.rx_queues));
+  return CheckRssTable(name(), rss, capabilities().rss_table_size, queues_.rx_queues);
 }
 
 // 1. All that spreads is put a second time, in its other place. 2. What was there is taken away. Where the new is above,

@@ -7,14 +7,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "nic/capture/record_flaw_internal.h"
 #include "nic/wire/piece_writer_internal.h"
 #include "sluice/base/counters.h"
 
 namespace sluice {
 namespace {
-
-constexpr uint32_t kShortest = 14;  // an Ethernet header
-constexpr uint32_t kLongest = 65535;
 
 class CaptureWire final : public Wire {
  public:
@@ -46,7 +44,6 @@ class CaptureWire final : public Wire {
 
  private:
   bool Fetch();
-  std::optional<DropReason> Flaw() const;
   void WriteOne(const Packet& packet, Nanoseconds now);
 
   const CaptureWireOptions options_;
@@ -119,7 +116,7 @@ size_t CaptureWire::Receive(Burst& burst) {
   size_t received = 0;
   // Bounded also when every record is flawed.
   for (size_t left = burst.room(); left > 0 && Fetch(); --left, fetched_ = false) {
-    if (const std::optional<DropReason> flaw = Flaw()) {
+    if (const std::optional<DropReason> flaw = FlawOf(record_)) {
       received_drops_.Add(*flaw);
       continue;
     }
@@ -140,13 +137,6 @@ bool CaptureWire::Fetch() {
   if (!more.ok()) received_drops_.Add(DropReason::kMalformed);
   if (!fetched_) reader_.reset();
   return fetched_;
-}
-
-std::optional<DropReason> CaptureWire::Flaw() const {
-  if (record_.link_type != kLinkEthernet) return DropReason::kMalformed;
-  if (record_.bytes.size() < kShortest) return DropReason::kTooShort;
-  if (record_.bytes.size() > kLongest) return DropReason::kTooLong;
-  return std::nullopt;
 }
 
 }  // namespace

@@ -26,6 +26,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "nic/softverbs/counter_file_internal.h"
+#include "nic/softverbs/interposed_calls_internal.h"
 #include "sluice/nic/software_verbs_config.h"
 
 namespace {
@@ -38,8 +40,6 @@ constexpr char kProviderFile[] = "libsluice_soft-rdmav34.so";
 constexpr char kUsage[] =
     "usage: sluice-softverbs FILE -- PROGRAM [ARGUMENT...]\n"
     "       sluice-softverbs --tell SOCKET ORDER...\n";
-constexpr int kGids = 2;
-constexpr size_t kCounterDigits = 20;  // which the device changes in place
 
 void Write(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());
@@ -106,8 +106,8 @@ class Sysfs {
     Write(own / "node_guid", Groups(gid.data() + 8, 8));
     const fs::path port = own / "ports/1";
     Write(port / "pkeys/0", "0xffff");
-    Write(port / "hw_counters/out_of_buffer", std::string(kCounterDigits, '0'));
-    for (int i = 0; i < kGids; ++i) {
+    Write(port / "hw_counters/out_of_buffer", std::string(sluice::CounterFile::kDigits, '0'));
+    for (uint32_t i = 0; i < sluice::kSoftGids; ++i) {
       const std::array<uint8_t, 16> value = i == 0 ? gid : std::array<uint8_t, 16>{};
       Write(port / "gids" / std::to_string(i), Groups(value.data(), value.size()));
       Write(port / "gid_attrs/types" / std::to_string(i), "RoCE v2");

@@ -23,8 +23,6 @@ namespace {
 using sluice::SoftCallsOf;
 using sluice::SoftDeviceOps;
 
-constexpr uint32_t kGids = 2;
-
 [[gnu::constructor]] void Register() { (void)sluice::RegisterSoftwareVerbs(); }
 
 // libibverbs' own; `version` is that of the symbol. Asked of the library itself: where it was loaded by a module of an
@@ -137,7 +135,7 @@ INTERPOSED int ibv_query_gid_type(ibv_context* context, uint8_t port, unsigned i
   using Query = int(ibv_context*, uint8_t, unsigned int, unsigned int*);
   static auto* const genuine = Genuine<Query>("ibv_query_gid_type", "IBVERBS_PRIVATE_34");
   if (CallsOf(context) == nullptr) return genuine(context, port, index, type);
-  errno = port == 1 && index < kGids ? 0 : EINVAL;
+  errno = port == 1 && index < sluice::kSoftGids ? 0 : EINVAL;
   *type = kRoceV2;
   return errno == 0 ? 0 : -1;
 }

@@ -141,18 +141,38 @@ void SetEnvironment(const std::string& config, const std::string& provider, cons
 pid_t child = 0;
 void PassOn(int number) { kill(child, number); }
 
+// Signals that end a program wait while there are files of ours and nobody yet to pass them on to.
+class EndingSignals {
+ public:
+  static constexpr int kPassedOn[] = {SIGTERM, SIGHUP};
+
+  EndingSignals() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int number : kPassedOn) sigaddset(&held, number);
+    sigaddset(&held, SIGINT);
+    sigprocmask(SIG_BLOCK, &held, &before_);
+  }
+  void LetIn() const { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
 // Its exit status, or 128 and the signal that ended it.
-int Run(char** command) {
+int Run(char** command, const EndingSignals& signals) {
   child = fork();
   if (child == 0) {
+    signals.LetIn();
     execvp(command[0], command);
     std::cerr << "sluice-softverbs: " << command[0] << ": " << std::strerror(errno) << "\n";
     _exit(127);
   }
   struct sigaction pass {};
   pass.sa_handler = PassOn;
-  for (const int number : {SIGTERM, SIGHUP}) sigaction(number, &pass, nullptr);
+  for (const int number : EndingSignals::kPassedOn) sigaction(number, &pass, nullptr);
   signal(SIGINT, SIG_IGN);  // the terminal sends it to the program as well
+  signals.LetIn();
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
@@ -174,6 +194,7 @@ int main(int argc, char** argv) {
   if (!devices.ok()) return std::cerr << "sluice-softverbs: " << devices.status().message() << "\n", 2;
   const std::string provider = FindProvider();
   if (provider.empty()) return std::cerr << "sluice-softverbs: " << kProviderFile << " is not installed\n", 2;
+  const EndingSignals signals;
   Sysfs sysfs;
   if (!sysfs.usable()) return std::cerr << "sluice-softverbs: no temporary folder; set TMPDIR\n", 2;
   const bool files = sysfs.Fill(*devices);
@@ -182,5 +203,5 @@ int main(int argc, char** argv) {
               << " (run as root for that): the devices are there for programs that can be preloaded\n";
   }
   SetEnvironment(argv[1], provider, sysfs, files);
-  return Run(argv + 3);
+  return Run(argv + 3, signals);
 }

@@ -50,8 +50,8 @@ void PackedRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   Place at = taken_;
   const size_t n = std::min(most, ChainBatch::kChains);
   while (batch.size() < n) {
-    const Descriptor descriptor = Read(at.index);
-    if (!IsAvailable(at, descriptor.flags)) return;
+    if (!IsAvailable(at)) return;
+    const Descriptor descriptor = Read(place_.descriptors + kDescriptor * at.index);
     if (room == 0) [[unlikely]] {
       Fail(batch, RingFault::kIndexJump);
       return;
@@ -97,7 +97,7 @@ uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor
       return slots;
     }
     at = After(at, 1);
-    descriptor = Read(at.index);
+    descriptor = Read(place_.descriptors + kDescriptor * at.index);
   }
 }
 
@@ -108,7 +108,7 @@ bool PackedRing::AddTable(ChainBatch& batch, const Descriptor& table, bool writa
   const absl::Span<uint8_t> found = place_.memory->At(table.address, table.bytes, hint_);
   if (found.size() != table.bytes) return Fail(batch, RingFault::kNotInMemory);
   for (size_t offset = 0; offset < found.size(); offset += kDescriptor) {
-    const Descriptor descriptor = ReadOfTable(found.data() + offset);
+    const Descriptor descriptor = Read(found.data() + offset);
     if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) return Fail(batch, RingFault::kNestedIndirect);
     if (!AddPieces(batch, descriptor, writable)) return false;
     bytes += descriptor.bytes;
@@ -130,27 +130,20 @@ bool PackedRing::Fail(ChainBatch& batch, RingFault fault) {
   return false;
 }
 
-// Acquire: what the flags stand for, in this descriptor and in those of its chain, is read behind them.
-PackedRing::Descriptor PackedRing::Read(uint32_t index) const {
-  const uint8_t* const at = place_.descriptors + kDescriptor * index;
-  const auto rest = Load<uint64_t>(at + kRest, __ATOMIC_ACQUIRE);
-  return Make(ReadOnce<uint64_t>(at), rest);
+// Acquire: what the flags stand for, in this descriptor and in those of its chain, is read behind them, and not before it is
+// there.
+bool PackedRing::IsAvailable(Place place) const {
+  const uint8_t* const at = place_.descriptors + kDescriptor * place.index;
+  const auto flags = Load<uint16_t>(at + offsetof(vring_packed_desc, flags), __ATOMIC_ACQUIRE);
+  return (flags & (kAvailable | kUsed)) == (place.wrap ? kAvailable : kUsed);
 }
 
-PackedRing::Descriptor PackedRing::ReadOfTable(const uint8_t* at) {
+PackedRing::Descriptor PackedRing::Read(const uint8_t* at) {
   const auto rest = ReadOnce<uint64_t>(at + kRest);
-  return Make(ReadOnce<uint64_t>(at), rest);
-}
-
-PackedRing::Descriptor PackedRing::Make(uint64_t address, uint64_t rest) {
-  return {.address = address,
+  return {.address = ReadOnce<uint64_t>(at),
           .bytes = static_cast<uint32_t>(rest),
           .id = static_cast<uint16_t>(rest >> 32),
           .flags = static_cast<uint16_t>(rest >> 48)};
-}
-
-bool PackedRing::IsAvailable(Place place, uint16_t flags) {
-  return (flags & (kAvailable | kUsed)) == (place.wrap ? kAvailable : kUsed);
 }
 
 void PackedRing::Take(const RingChain* chains, size_t n) {
@@ -233,7 +226,7 @@ void PackedRing::AskForKicks(bool wanted) {
   if (wanted) GuestFence();
 }
 
-bool PackedRing::waiting() const { return IsAvailable(taken_, Read(taken_.index).flags); }
+bool PackedRing::waiting() const { return IsAvailable(taken_); }
 
 void PackedRing::LogDescriptor(uint32_t index) const {
   place_.log->Mark(descriptors_guest_ + kDescriptor * index, kDescriptor);

@@ -54,10 +54,8 @@ class PackedRing {
     if (index < shape_.size) return {static_cast<uint16_t>(index), place.wrap};
     return {static_cast<uint16_t>(index - shape_.size), !place.wrap};
   }
-  static bool IsAvailable(Place place, uint16_t flags);
-  static Descriptor Make(uint64_t address, uint64_t rest);
-  static Descriptor ReadOfTable(const uint8_t* at);
-  Descriptor Read(uint32_t index) const;
+  static Descriptor Read(const uint8_t* at);
+  bool IsAvailable(Place place) const;
   bool AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain);
   uint32_t FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room, bool writable);
   bool AddTable(ChainBatch& batch, const Descriptor& table, bool writable, uint64_t& bytes);

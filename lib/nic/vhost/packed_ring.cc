@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kDescriptor = sizeof(vring_packed_desc);
 constexpr size_t kRest = offsetof(vring_packed_desc, len);  // length, id and flags, in one word
+constexpr size_t kFlags = offsetof(vring_packed_desc, flags);
 constexpr size_t kEventFlags = offsetof(vring_packed_desc_event, flags);
 constexpr uint16_t kAvailable = 1u << VRING_PACKED_DESC_F_AVAIL;
 constexpr uint16_t kUsed = 1u << VRING_PACKED_DESC_F_USED;
@@ -134,7 +135,7 @@ bool PackedRing::Fail(ChainBatch& batch, RingFault fault) {
 // there.
 bool PackedRing::IsAvailable(Place place) const {
   const uint8_t* const at = place_.descriptors + kDescriptor * place.index;
-  const auto flags = Load<uint16_t>(at + offsetof(vring_packed_desc, flags), __ATOMIC_ACQUIRE);
+  const auto flags = Load<uint16_t>(at + kFlags, __ATOMIC_ACQUIRE);
   return (flags & (kAvailable | kUsed)) == (place.wrap ? kAvailable : kUsed);
 }
 
@@ -166,18 +167,20 @@ void PackedRing::GiveBackUnwritten(const RingChain* chains, size_t n) {
   PutUsed(chains[n - 1], slots);
 }
 
-// The first since the driver was last shown something waits: behind it, it sees none of the others.
+// Of the first since the driver was last shown something the flags wait: behind it, it sees none of the others.
 void PackedRing::PutUsed(const RingChain& chain, uint32_t slots) {
-  const uint64_t flags =
-      (used_.wrap ? kAvailable | kUsed : 0) | (chain.written != 0 ? VRING_DESC_F_WRITE : 0);
-  const uint64_t rest = chain.written | uint64_t{chain.id} << 32 | flags << 48;
+  uint8_t* const at = place_.descriptors + kDescriptor * used_.index;
+  const int write = chain.written != 0 ? VRING_DESC_F_WRITE : 0;
+  const auto flags = static_cast<uint16_t>((used_.wrap ? kAvailable | kUsed : 0) | write);
+  Store<uint32_t>(at + offsetof(vring_packed_desc, len), chain.written, __ATOMIC_RELAXED);
+  Store<uint16_t>(at + offsetof(vring_packed_desc, id), static_cast<uint16_t>(chain.id), __ATOMIC_RELAXED);
   if (pending_) {
-    Store<uint64_t>(place_.descriptors + kDescriptor * used_.index + kRest, rest, __ATOMIC_RELAXED);
+    Store<uint16_t>(at + kFlags, flags, __ATOMIC_RELEASE);
     if (place_.log != nullptr) [[unlikely]]
       LogDescriptor(used_.index);
   } else {
     shown_ = used_;
-    first_rest_ = rest;
+    first_flags_ = flags;
     pending_ = true;
   }
   used_ = After(used_, slots);
@@ -188,7 +191,7 @@ bool PackedRing::Publish() {
   if (!pending_) return false;
   pending_ = false;
   // Release: the others, and the frames, are there before it.
-  Store<uint64_t>(place_.descriptors + kDescriptor * shown_.index + kRest, first_rest_, __ATOMIC_RELEASE);
+  Store<uint16_t>(place_.descriptors + kDescriptor * shown_.index + kFlags, first_flags_, __ATOMIC_RELEASE);
   if (place_.log != nullptr) [[unlikely]]
     LogDescriptor(shown_.index);
   // The driver says what it wants to be called for and then looks at the ring again; we do it the other way round. One of

@@ -74,7 +74,7 @@ class PackedRing {
   Place used_;
   uint32_t outstanding_ = 0;
   Place shown_;               // the first that was given back since Publish
-  uint64_t first_rest_ = 0;   // of its descriptor: written when all others are
+  uint16_t first_flags_ = 0;  // of its descriptor: written when all others are
   bool pending_ = false;      // there is such a one
   bool never_called_ = true;  // since the start
   RingFault fault_ = RingFault::kNone;

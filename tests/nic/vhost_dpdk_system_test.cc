@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/nic/vhost_nic.h"
 #include "tests/nic/dpdk_swapper.h"
+#include "tests/support/guest.h"
 #include "tests/support/wire_ends.h"
 
 namespace sluice::testing {
@@ -34,7 +35,7 @@ const std::vector<DriverKind>& DriverKinds() {
 TEST_CASE("frames go through DPDK's driver and come back as they were, in each kind of ring",
           "[vhost][dpdk]") {
   Random random(PrintedSeed());
-  for (const DriverKind& kind : DriverKinds()) {
+  for (const DriverKind& kind : FirstKinds(DriverKinds())) {
     CAPTURE(kind.name);
     const TempFolder folder;
     absl::StatusOr<std::unique_ptr<VhostNic>> nic =

@@ -223,12 +223,12 @@ void CheckVariant(const Variant& variant) {
 
 TEST_CASE("a guest exchanges every byte with a kernel outside, whatever its rings are like",
           "[vhost][guest]") {
-  for (const Variant& variant : RingVariants()) CheckVariant(variant);
+  for (const Variant& variant : FirstKinds(RingVariants())) CheckVariant(variant);
 }
 
 TEST_CASE("a guest exchanges every byte with a kernel outside, whatever frames it agrees to",
           "[vhost][guest]") {
-  for (const Variant& variant : FrameVariants()) CheckVariant(variant);
+  for (const Variant& variant : FirstKinds(FrameVariants())) CheckVariant(variant);
 }
 
 TEST_CASE("a killed machine harms nobody, and the next one on its socket is served", "[vhost][guest]") {
@@ -268,7 +268,7 @@ int ServeForEver(const std::string& path, const std::string& netns) {
 }
 
 TEST_CASE("a guest's connection lives through the killing of its host", "[vhost][guest]") {
-  constexpr int kKills = 5;
+  constexpr int kKills = std::min<int>(20, kMostKinds);
   const TempFolder folder;
   const Namespace outside = Namespace::Make("outside");
   outside.MustRun(

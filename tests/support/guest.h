@@ -14,7 +14,9 @@
 // Takes some three seconds to start, and is gone with the object, or with the test, however that ends. One thread at a
 // time.
 
+#include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <string>
 
 #include "absl/time/time.h"
@@ -23,6 +25,19 @@
 #include "tests/support/wire_ends.h"
 
 namespace sluice::testing {
+
+// How many kinds of a machine, or of a peer's process, each of which takes seconds to start, a test goes through: all where tests
+// are fast; in debug builds the first, in which sanitizers find what there is.
+#ifdef NDEBUG
+inline constexpr size_t kMostKinds = 100;
+#else
+inline constexpr size_t kMostKinds = 2;
+#endif
+template <typename Kinds>
+Kinds FirstKinds(Kinds kinds) {
+  kinds.resize(std::min(kinds.size(), kMostKinds));
+  return kinds;
+}
 
 struct GuestOptions {
   std::string devices = {};          // words of QEMU's command line that give the guest its network

@@ -63,7 +63,10 @@ class SplitHand final : public HandDevice {
 
   vring_avail& available() { return *reinterpret_cast<vring_avail*>(ring_.parts().driver); }
   vring_used& used() { return *reinterpret_cast<vring_used*>(ring_.parts().device); }
-  uint16_t& available_event() { return *reinterpret_cast<uint16_t*>(&used().ring[size()]); }
+  uint16_t& available_event() {  // behind the used ring
+    return *reinterpret_cast<uint16_t*>(ring_.parts().device + offsetof(vring_used, ring) +
+                                        size() * sizeof(vring_used_elem));
+  }
   uint16_t used_event() { return available().ring[size()]; }
 
  private:

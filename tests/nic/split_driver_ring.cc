@@ -133,7 +133,10 @@ class SplitDriverRing final : public BookedRing {
   }
 
   uint16_t& used_event() { return available_->ring[size()]; }
-  uint16_t& available_event() { return *reinterpret_cast<uint16_t*>(&used_->ring[size()]); }
+  uint16_t& available_event() {  // behind the used ring
+    return *reinterpret_cast<uint16_t*>(reinterpret_cast<uint8_t*>(used_) + offsetof(vring_used, ring) +
+                                        size() * sizeof(vring_used_elem));
+  }
 
   static constexpr uint16_t kRubbish = 0xbad1;
 

@@ -13,7 +13,6 @@
 // The guest writes here at any moment: what is read is copied first, then checked, then used.
 // Threads: any, but see DirtyLog.
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -95,9 +94,9 @@ class DirtyLog {
   // Call it behind the writes, before the guest is told of them. What lies past the end of the log is left out.
   void Mark(uint64_t guest, uint64_t bytes) const {
     if (bytes == 0) return;
-    std::atomic_thread_fence(std::memory_order_release);  // who clears the bit sees what it stands for
     for (uint64_t page = guest / kPage; page <= (guest + bytes - 1) / kPage && page / 8 < bytes_; ++page) {
-      __atomic_fetch_or(&bits_[page / 8], static_cast<uint8_t>(1u << (page % 8)), __ATOMIC_RELAXED);
+      // Release: who clears the bit sees what it stands for.
+      __atomic_fetch_or(&bits_[page / 8], static_cast<uint8_t>(1u << (page % 8)), __ATOMIC_RELEASE);
     }
   }
 

@@ -81,6 +81,16 @@ TEST_CASE(
   CHECK(scene.Complaint().empty());
 }
 
+TEST_CASE("a region may be added twice, and removed twice: QEMU 7.2 says so for each queue pair") {
+  RunningScene scene;
+  const UniqueFd file = SharedFile(kMore.bytes);
+  for (int pair = 0; pair < 2; ++pair) scene.Tell(Request::kAddMemReg, SingleOf(kMore), {file.get()});
+  CHECK(scene.memory().regions().size() == 2);
+  for (int pair = 0; pair < 2; ++pair) scene.Tell(Request::kRemMemReg, SingleOf(kMore));
+  CHECK(scene.memory().regions().size() == 1);
+  CHECK(scene.Complaint().empty());
+}
+
 TEST_CASE("a table that is sent again maps nothing again, and one that grows only what is new") {
   RunningScene scene;
   uint8_t* const before = scene.memory().regions()[0].here;

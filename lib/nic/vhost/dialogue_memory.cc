@@ -37,9 +37,9 @@ absl::Status VhostDialogue::AddRegion(VhostMessage& message) {
 }
 
 absl::Status VhostDialogue::RemoveRegion(const VhostMessage& message) {
-  map_.Remove(message.As<VhostSingleRegion>().region);
-  AdoptMemory();
-  return absl::OkStatus();
+  const absl::Status removed = map_.Remove(message.As<VhostSingleRegion>().region);
+  if (removed.ok()) AdoptMemory();
+  return removed;
 }
 
 // The rings rest before they lose the old table. One that waits for memory may find it in the next table.

@@ -77,10 +77,12 @@ absl::Status VhostMemoryMap::Add(const VhostMemoryRegion& region, int fd) {
   return absl::OkStatus();
 }
 
-void VhostMemoryMap::Remove(const VhostMemoryRegion& region) {
+absl::Status VhostMemoryMap::Remove(const VhostMemoryRegion& region) {
   std::vector<Region> made = regions_;
-  if (std::erase_if(made, [&](const Region& there) { return Same(there.said, region); }) != 0)
-    Adopt(std::move(made));
+  if (std::erase_if(made, [&](const Region& there) { return Same(there.said, region); }) == 0)
+    return Check(region, regions_);
+  Adopt(std::move(made));
+  return absl::OkStatus();
 }
 
 // The same bytes of the same file at the same addresses.

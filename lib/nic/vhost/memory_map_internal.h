@@ -30,7 +30,7 @@ class VhostMemoryMap {
   // added twice is there once, and one that is removed twice is gone: QEMU before 8.1 says both once for each queue pair.
   absl::Status Set(absl::Span<const VhostMemoryRegion> regions, absl::Span<const UniqueFd> fds);
   absl::Status Add(const VhostMemoryRegion& region, int fd);
-  void Remove(const VhostMemoryRegion& region);  // told by its addresses and size
+  absl::Status Remove(const VhostMemoryRegion& region);  // told by its addresses and size
 
   // The table as it is now; null before there is one.
   const std::shared_ptr<const GuestMemory>& memory() const { return memory_; }

@@ -102,7 +102,7 @@ else
   places="host guest1 guest2 outside"
   ports="xdp:guest1 xdp:guest2"
 fi
-say "making namespaces for: $places"
+say "making the namespaces of $tag for $places"
 ip netns add "$tag-host"
 in_ns host ip link set lo up
 without_ipv6 host

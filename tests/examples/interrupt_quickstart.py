@@ -41,10 +41,10 @@ def wait_until(condition, patience):
         time.sleep(0.05)
 
 
-def interrupt_at(words):
+def interrupt_at(words, *options):
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as output:
         script = subprocess.Popen(
-            ["sh", QUICKSTART], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            ["sh", QUICKSTART, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True, env={**os.environ, "TMPDIR": scratch},
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         said = lambda: os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace")
@@ -61,3 +61,5 @@ def interrupt_at(words):
 
 for moment in ("== making the namespaces", "== ping", "TCP guest1 -> guest2"):
     interrupt_at(moment)
+for moment in ("== booting the virtual machines", "guest1 has the queues"):
+    interrupt_at(moment, "--vm")

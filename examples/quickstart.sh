@@ -78,7 +78,7 @@ at() {
   if is_vm "$1"; then
     python3 -B tests/vm/guest_line.py run "$work/$1" 60 "$(echo "$2" | tr '\n' ' ')"
   else
-    ip netns exec "$tag-$1" timeout 60 sh -c "$2"
+    ip netns exec "$tag-$1" timeout --foreground 60 sh -c "$2"  # where Ctrl-C reaches it
   fi
 }
 without_ipv6() {

@@ -8,6 +8,7 @@
                                          with its status; 124 when no answer comes in time, and the guest is then lost
 """
 import os
+import signal
 import socket
 import sys
 
@@ -60,6 +61,7 @@ def run(path, seconds, command):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         sys.exit({"hold": hold, "run": run}[sys.argv[1]](*sys.argv[2:]))
     except EOFError as error:

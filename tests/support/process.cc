@@ -24,6 +24,13 @@ namespace sluice::testing {
 namespace {
 
 constexpr int kCannotStart = 127;
+constexpr absl::Duration kPartingTime = absl::Seconds(2);
+
+// A shell may be gone before those that it ran, which clean up for some time yet.
+void AwaitGroup(pid_t group) {
+  const absl::Time deadline = absl::Now() + kPartingTime;
+  while (kill(-group, 0) == 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+}
 
 [[noreturn]] void ThrowErrno(const std::string& what) {
   throw std::runtime_error(what + ": " + std::strerror(errno));
@@ -121,10 +128,13 @@ void Process::Signal(int number) const {
 
 int Process::End() {
   if (pid_ <= 0) return status_;
-  Signal(SIGTERM);
-  if (status_ < 0 && Wait(absl::Seconds(2)) == kTimedOut && status_ < 0) {
-    Signal(SIGKILL);
-    Reap();
+  if (status_ < 0) {
+    Signal(SIGTERM);
+    if (Wait(kPartingTime) == kTimedOut && status_ < 0) {
+      Signal(SIGKILL);
+      Reap();
+    }
+    AwaitGroup(pid_);
   }
   kill(-pid_, SIGKILL);  // what the command left behind in its group
   close(pidfd_);

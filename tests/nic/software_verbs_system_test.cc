@@ -30,6 +30,12 @@ SoftPrograms Devices(const std::string& program, const std::string& settings = "
 
 TEST_CASE("ibv_devices and ibv_devinfo find both devices, and nothing is left of their files") {
   const SoftPrograms devices = Devices("ibv_devinfo");
+  const auto files = [&] {
+    return RunCommand("find /dev/infiniband " + devices.folder() +
+                      " -mindepth 1 -name '*sluice*' 2>/dev/null")
+        .output;
+  };
+  const std::string before = files();
   const CommandResult list = devices.Run("ibv_devices");
   CHECK_THAT(list.output, Catch::Contains("soft0") && Catch::Contains("soft1"));
   const CommandResult info = devices.Run("ibv_devinfo -v -d soft1");
@@ -37,8 +43,7 @@ TEST_CASE("ibv_devices and ibv_devinfo find both devices, and nothing is left of
   REQUIRE(info.ok());
   CHECK_THAT(info.output, Catch::Contains("PORT_ACTIVE") && Catch::Contains("Ethernet"));
   CHECK_THAT(info.output, Catch::Contains("fe80::ff:fe00:31"));
-  CHECK(RunCommand("find /dev/infiniband " + devices.folder() + " -mindepth 1 -name '*sluice*' 2>/dev/null")
-            .output.empty());
+  CHECK(files() == before);
 }
 
 TEST_CASE("who may not make device files gets the devices all the same") {

@@ -60,6 +60,14 @@ absl::StatusOr<EndsResult> RunOnce(const Ends& ends) {
   return ParseResult(measuring.Output());
 }
 
+Sampler PerPacket(Ends ends, double EndsResult::*cost) {
+  return [ends = std::move(ends), cost]() -> absl::StatusOr<double> {
+    const absl::StatusOr<EndsResult> result = RunEnds(ends);
+    if (!result.ok()) return result.status();
+    return (*result).*cost / result->packets;
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<EndsResult> RunEnds(const Ends& ends) {
@@ -70,29 +78,9 @@ absl::StatusOr<EndsResult> RunEnds(const Ends& ends) {
   }
 }
 
-Sampler TimePerPacket(Ends ends) {
-  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
-    const absl::StatusOr<EndsResult> result = RunEnds(ends);
-    if (!result.ok()) return result.status();
-    return result->nanoseconds / result->packets;
-  };
-}
-
-Sampler BusyTicksPerPacket(Ends ends) {
-  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
-    const absl::StatusOr<EndsResult> result = RunEnds(ends);
-    if (!result.ok()) return result.status();
-    return result->busy_ticks / result->packets;
-  };
-}
-
-Sampler ProcessorTimePerPacket(Ends ends) {
-  return [ends = std::move(ends)]() -> absl::StatusOr<double> {
-    const absl::StatusOr<EndsResult> result = RunEnds(ends);
-    if (!result.ok()) return result.status();
-    return result->cpu_nanoseconds / result->packets;
-  };
-}
+Sampler TimePerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult::nanoseconds); }
+Sampler ProcessorTimePerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult::cpu_nanoseconds); }
+Sampler BusyTicksPerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult::busy_ticks); }
 
 std::string BenchProgram(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();

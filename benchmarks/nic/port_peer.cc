@@ -72,15 +72,20 @@ void Fill(Packet& packet, const Options& options) {
   packet.SetLength(options.length);
 }
 
+// What is left of the burst stays in front.
+void FillUp(Burst& burst, PacketPool& pool, const Options& options) {
+  const size_t left = burst.size();
+  pool.Get(burst, kBurst - left);
+  for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
+}
+
 // Endless: an end that feeds is ended by a signal.
 void Send(Nic& nic, PacketPool& pool, const Options& options) {
   AwaitPeer(nic);
   TxQueue& queue = nic.tx(QueueId(0));
   Burst burst;
   while (true) {
-    const size_t left = burst.size();
-    pool.Get(burst, kBurst - left);
-    for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
+    FillUp(burst, pool, options);
     queue.Send(burst);
   }
 }
@@ -93,9 +98,7 @@ void SendBusy(Nic& nic, PacketPool& pool, const Options& options) {
   Burst burst;
   while (!measuring.Done()) {
     measuring.Begin();
-    const size_t left = burst.size();
-    pool.Get(burst, kBurst - left);
-    for (size_t i = left; i < burst.size(); ++i) Fill(burst[i], options);
+    FillUp(burst, pool, options);
     const size_t sent = queue.Send(burst);
     measuring.End(sent, kBurst);
     if (sent == 0) Serve(nic);

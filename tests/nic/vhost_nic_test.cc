@@ -244,6 +244,18 @@ TEST_CASE("a message that is wrong ends the connection, and is told with its rea
   CHECK(other.ReceiveOne() != nullptr);
 }
 
+TEST_CASE("a guest without what is required is not served, and is told why") {
+  VhostPair pair({.port = {.packed = Want::kRequire}, .guest = {.features = kSplit}, .waits = false});
+  REQUIRE(pair.Until([&] { return pair.port().report().bad_messages > 0; }));
+  CHECK(pair.port().link() == LinkState::kDown);
+  CHECK(Told(pair.events(), NicEvent::Kind::kLinkDown, "RING_PACKED"));
+}
+
+TEST_CASE("tracking of what is in flight is not offered, for the rings do none") {
+  VhostPair pair({.guest = {.protocol_features = ~uint64_t{0}}});
+  CHECK(pair.port().report().protocol_features.find("INFLIGHT") == std::string::npos);
+}
+
 TEST_CASE("memory comes and goes under traffic, and nothing is lost") {
   VhostPair pair;
   size_t sent = 0, received = 0;

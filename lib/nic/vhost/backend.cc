@@ -14,8 +14,6 @@
 namespace sluice {
 namespace {
 
-bool IsTransmitq(uint16_t index) { return index % 2 == 1; }
-
 RingPlace PlaceOf(const VhostRingSetup& setup) {
   return {.descriptors = setup.descriptors,
           .driver = setup.available,
@@ -30,32 +28,42 @@ void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
   GuestRing& ring = rings_.at(setup.index);
   const RingShape shape = ShapeOf(setup.features, setup.size);
   const RingPosition position = RingPosition::FromBase(setup.base, shape.packed);
+  MakeEnd(setup.index);
+  if (IsTransmitq(setup.index)) {
+    ring.source->Start(shape, PlaceOf(setup), position);
+  } else {
+    ring.sink->Start(shape, PlaceOf(setup), position);
+  }
+  ring.failed = false;
+  told_faults_[setup.index] = RingFault::kNone;
+  Serve(setup);
+}
+
+// Once for all starts: its statistics go on.
+void VhostNicImpl::MakeEnd(uint16_t index) {
+  GuestRing& ring = rings_.at(index);
+  const std::lock_guard lock(rings_.making());
+  if (!IsTransmitq(index)) {
+    if (!ring.sink.has_value()) ring.sink.emplace();
+  } else if (!ring.source.has_value()) {
+    VhostRxQueue& queue = QueueOf(index);
+    ring.source.emplace(GuestSourceOptions{.pool = queues_.pool,
+                                           .owner = queues_.owner,
+                                           .arrival = Packet::Arrival(queues_.port, queue.id()),
+                                           .copy_up_to = options_.copy_up_to,
+                                           .wake = queue.bell()});
+  }
+}
+
+// Lets the queues at a ring that is ready; nobody has touched it until here.
+void VhostNicImpl::Serve(const VhostRingSetup& setup) {
+  GuestRing& ring = rings_.at(setup.index);
   {
     const Within gate(ring.gate);
     ring.setup = setup;
-    if (IsTransmitq(setup.index)) {
-      VhostRxQueue& queue = QueueOf(setup.index);
-      if (!ring.source.has_value()) {
-        const std::lock_guard lock(rings_.making());
-        ring.source.emplace(GuestSourceOptions{.pool = queues_.pool,
-                                               .owner = queues_.owner,
-                                               .arrival = Packet::Arrival(queues_.port, queue.id()),
-                                               .copy_up_to = options_.copy_up_to,
-                                               .wake = queue.bell()});
-      }
-      ring.source->Start(shape, PlaceOf(setup), position);
-    } else {
-      if (!ring.sink.has_value()) {
-        const std::lock_guard lock(rings_.making());
-        ring.sink.emplace();
-      }
-      ring.sink->Start(shape, PlaceOf(setup), position);
-    }
     ring.enabled = setup.enabled;
-    ring.failed = false;
     ring.served = true;
   }
-  told_faults_[setup.index] = RingFault::kNone;
   rings_.Show(setup.index);
   if (!IsTransmitq(setup.index)) return;
   QueueOf(setup.index).Watch(setup.kick);
@@ -76,21 +84,12 @@ void VhostNicImpl::RestRing(uint16_t index) {
 
 void VhostNicImpl::ResumeRing(const VhostRingSetup& setup) {
   GuestRing& ring = rings_.at(setup.index);
-  {
-    const Within gate(ring.gate);
-    ring.setup = setup;
-    if (IsTransmitq(setup.index)) {
-      ring.source->Replace(PlaceOf(setup));
-    } else {
-      ring.sink->Replace(PlaceOf(setup));
-    }
-    ring.enabled = setup.enabled;
-    ring.served = true;
+  if (IsTransmitq(setup.index)) {
+    ring.source->Replace(PlaceOf(setup));
+  } else {
+    ring.sink->Replace(PlaceOf(setup));
   }
-  rings_.Show(setup.index);
-  if (!IsTransmitq(setup.index)) return;
-  QueueOf(setup.index).Watch(setup.kick);
-  QueueOf(setup.index).Ring();
+  Serve(setup);
 }
 
 uint32_t VhostNicImpl::StopRing(uint16_t index) {

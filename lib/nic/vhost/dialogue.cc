@@ -15,7 +15,6 @@ namespace {
 constexpr int kMostMessages = 64;
 constexpr uint64_t kLeastMtu = 68;  // RFC 791: what every IPv4 link carries
 constexpr uint64_t kMostMtu = 65535;
-constexpr uint64_t kRingPacked = uint64_t{1} << 34;  // VIRTIO_F_RING_PACKED
 
 absl::Status Lost(VhostArrival arrival) {
   switch (arrival) {
@@ -185,12 +184,15 @@ uint64_t VhostDialogue::OfferedProtocolFeatures() const {
   return options_.protocol_features & kVhostServedProtocolFeatures;
 }
 
-bool VhostDialogue::packed() const { return (features_.value_or(0) & kRingPacked) != 0; }
+bool VhostDialogue::packed() const { return Has(features_.value_or(0), VirtioFeature::kPacked); }
 
 // Each queue pair of QEMU sends it, those that come later while the first ones run.
 absl::Status VhostDialogue::SetFeatures(uint64_t features) {
   if (const uint64_t more = features & ~OfferedFeatures(); more != 0)
     return VhostBreach(absl::StrCat("not offered: ", VhostFeatureNames(more)));
+  if (const uint64_t missing = options_.required_features & ~features; missing != 0)
+    return VhostBreach(absl::StrCat("required, and not taken: ", VhostFeatureNames(missing)),
+                       "let the guest have it, or open the port without requiring it");
   const uint64_t changed = features ^ features_.value_or(~features);
   const bool running =
       std::any_of(rings_.begin(), rings_.end(), [](const Ring& r) { return r.state != RingState::kStopped; });

@@ -3,18 +3,18 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "nic/vhost/dialogue_internal.h"
+#include "nic/vhost/ring_internal.h"
 #include "sluice/base/status.h"
 
 namespace sluice {
 namespace {
 
-bool IsPowerOfTwo(uint32_t n) { return (n & (n - 1)) == 0; }
-
-// What a part of a ring takes, and a multiple of what it starts at (virtio 1.2, 2.7 and 2.8.10.1).
+// What a part of a ring takes, and a multiple of what it starts at.
 struct Part {
   const char* name;
   uint64_t user;
@@ -22,15 +22,16 @@ struct Part {
   uint64_t alignment;
 };
 
-std::array<Part, 3> PartsOf(bool packed, uint64_t size, const VhostRingAddress& at) {
+std::array<Part, 3> PartsOf(bool packed, uint32_t size, const VhostRingAddress& at) {
+  const RingAreas areas = RingAreas::Of(size, packed);
   if (packed) {
-    return {{{"ring", at.descriptors, 16 * size, 16},
-             {"driver's event suppression", at.available, 4, 4},
-             {"device's event suppression", at.used, 4, 4}}};
+    return {{{"ring", at.descriptors, areas.descriptors, 16},
+             {"driver's event suppression", at.available, areas.driver, 4},
+             {"device's event suppression", at.used, areas.device, 4}}};
   }
-  return {{{"descriptor table", at.descriptors, 16 * size, 16},
-           {"available ring", at.available, 6 + 2 * size, 2},
-           {"used ring", at.used, 6 + 8 * size, 4}}};
+  return {{{"descriptor table", at.descriptors, areas.descriptors, 16},
+           {"available ring", at.available, areas.driver, 2},
+           {"used ring", at.used, areas.device, 4}}};
 }
 
 absl::Status Find(const GuestMemory& memory, const Part& part, uint8_t*& here) {
@@ -95,7 +96,7 @@ absl::Status VhostDialogue::SetRing(VhostRequest request, const VhostRingState& 
 
 absl::Status VhostDialogue::SetSize(Ring& ring, uint32_t size) {
   const bool split = features_ && !packed();  // when it isn't said yet, Locate tells
-  if (size == 0 || size > kVhostLargestRing || (split && !IsPowerOfTwo(size)))
+  if (size == 0 || size > kVhostLargestRing || (split && !std::has_single_bit(size)))
     return VhostBreach(absl::StrCat("a ring of ", size, " entries"));
   ring.size = size;
   return absl::OkStatus();
@@ -172,7 +173,7 @@ bool VhostDialogue::StartsEnabled() const { return features_ && (*features_ & kV
 absl::Status VhostDialogue::Locate(uint16_t index, VhostRingSetup& setup) const {
   const Ring& ring = rings_[index];
   const std::array<Part, 3> parts = PartsOf(packed(), ring.size, *ring.address);
-  if (!packed() && !IsPowerOfTwo(ring.size))
+  if (!packed() && !std::has_single_bit(ring.size))
     return VhostBreach(absl::StrCat("a split ring of ", ring.size, " entries"));
   if (absl::Status found = Find(*memory_, parts[0], setup.descriptors); !found.ok()) return found;
   if (absl::Status found = Find(*memory_, parts[1], setup.available); !found.ok()) return found;

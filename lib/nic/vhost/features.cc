@@ -33,6 +33,12 @@ uint64_t BitsOf(const Mode& mode) {
   return bits;
 }
 
+uint64_t BitsWanted(const VhostNicOptions& options, Want wanted) {
+  uint64_t bits = 0;
+  for (const Mode& mode : kModes) bits |= options.*mode.wanted == wanted ? BitsOf(mode) : 0;
+  return bits;
+}
+
 // Of the control queue the hypervisor takes care; it offers that queue only when we do.
 constexpr VirtioFeature kAlways[] = {kStatus,        kControlQueue, kControlReceive, kControlVlan,
                                      kGuestAnnounce, kQueuePairs,   kControlAddress, kAnyLayout,
@@ -41,13 +47,12 @@ constexpr VirtioFeature kAlways[] = {kStatus,        kControlQueue, kControlRece
 }  // namespace
 
 uint64_t OfferedFeatures(const VhostNicOptions& options) {
-  uint64_t offered = 0;
-  for (const VirtioFeature feature : kAlways) offered |= BitOf(feature);
-  for (const Mode& mode : kModes) {
-    if (options.*mode.wanted != Want::kOff) offered |= BitsOf(mode);
-  }
-  return offered;
+  uint64_t always = 0;
+  for (const VirtioFeature feature : kAlways) always |= BitOf(feature);
+  return always | BitsWanted(options, Want::kPrefer) | RequiredFeatures(options);
 }
+
+uint64_t RequiredFeatures(const VhostNicOptions& options) { return BitsWanted(options, Want::kRequire); }
 
 RingShape ShapeOf(uint64_t features, uint32_t size) {
   const bool mergeable = Has(features, kMergeableBuffers);

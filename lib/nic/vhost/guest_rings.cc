@@ -11,7 +11,7 @@ void GuestRing::Call() const {
 
 void GuestRings::Show(uint16_t index) {
   const GuestRing& ring = rings_[index];
-  const bool transmitq = index % 2 == 1;
+  const bool transmitq = IsTransmitq(index);
   const uint64_t bit = uint64_t{1} << (index / 2);
   std::atomic<uint64_t>& shown = transmitq ? sending_ : receiving_;
   // A transmitq that is not enabled is polled too: what comes out is discarded (vhost-user, "Ring states").

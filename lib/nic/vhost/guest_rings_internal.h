@@ -25,6 +25,9 @@
 
 namespace sluice {
 
+// Of the numbers of rings: receiveqs are even.
+constexpr bool IsTransmitq(uint16_t index) { return index % 2 == 1; }
+
 struct alignas(kCacheLine) GuestRing {
   Gate gate;  // of all below
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 
+#include "nic/offload/first_lines_internal.h"
 #include "nic/vhost/guest_source_internal.h"
 #include "nic/vhost/guest_words_internal.h"
 #include "nic/wire/virtio_net_header_internal.h"
@@ -14,7 +15,6 @@ namespace {
 
 // Copied of a frame whose payload is borrowed: more than the headers that Parse follows.
 constexpr uint32_t kHeadBytes = 256;
-constexpr uint32_t kShortestFrame = 14;
 constexpr size_t kFirstLines = 2 * kLine;  // header and the shortest frame
 
 // What counts of the header, read once: every length of header begins with it.
@@ -138,7 +138,7 @@ inline bool GuestSource::Fill(Packet& packet, size_t i) {
   const uint32_t bytes =
       chain.bytes - shape_.header_bytes;  // more than the limit where the header is not whole
   const bool apart = chain.pieces == 2 && first->bytes == shape_.header_bytes;
-  if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < kShortestFrame) [[unlikely]]
+  if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < FirstLines::kShortest) [[unlikely]]
     return FillOdd(packet, i);
   const uint8_t* const frame = apart ? first[1].at : first->at + shape_.header_bytes;
   const VirtioNetHeader header = ReadHeader(first->at);
@@ -153,7 +153,7 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
   const RingChain& chain = batch_[i];
   packet.Restart(headroom_, 0);
   packet.Arrive(options_.arrival);
-  if (chain.bytes < shape_.header_bytes + kShortestFrame) return Drop(DropReason::kTooShort);
+  if (chain.bytes < shape_.header_bytes + FirstLines::kShortest) return Drop(DropReason::kTooShort);
   const uint32_t bytes = chain.bytes - shape_.header_bytes;
   if (bytes > kLongestFrame) return Drop(DropReason::kTooLong);
 

@@ -116,6 +116,38 @@ constexpr uint64_t BitOf(VhostProtocolFeature feature) {
   return uint64_t{1} << static_cast<uint8_t>(feature);
 }
 
+// Bits of GET_FEATURES that are virtio's (1.2, 5.1.3 and 6), as far as anything is done with them.
+enum class VirtioFeature : uint8_t {
+  kChecksum = 0,  // we take frames that are not finished; the next: the guest does
+  kGuestChecksum = 1,
+  kGuestTso4 = 7,
+  kGuestTso6 = 8,
+  kGuestEcn = 9,
+  kHostTso4 = 11,
+  kHostTso6 = 12,
+  kHostEcn = 13,
+  kMergeableBuffers = 15,
+  kStatus = 16,
+  kControlQueue = 17,
+  kControlReceive = 18,
+  kControlVlan = 19,
+  kGuestAnnounce = 21,
+  kQueuePairs = 22,
+  kControlAddress = 23,
+  kAnyLayout = 27,
+  kIndirect = 28,
+  kEventIndex = 29,
+  kVersion1 = 32,
+  kPacked = 34,
+  kInOrder = 35,
+  kGuestUso4 = 54,
+  kGuestUso6 = 55,
+  kHostUso = 56,
+};
+
+constexpr uint64_t BitOf(VirtioFeature feature) { return uint64_t{1} << static_cast<uint8_t>(feature); }
+constexpr bool Has(uint64_t features, VirtioFeature feature) { return (features & BitOf(feature)) != 0; }
+
 // Bits of GET_FEATURES that are vhost's own, between those of virtio.
 inline constexpr uint64_t kVhostLogAll = uint64_t{1} << 26;            // VHOST_F_LOG_ALL
 inline constexpr uint64_t kVhostProtocolFeatures = uint64_t{1} << 30;  // VHOST_USER_F_PROTOCOL_FEATURES

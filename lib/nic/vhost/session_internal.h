@@ -109,6 +109,7 @@ struct VhostSessionOptions {
   uid_t owner = static_cast<uid_t>(-1);  // -1: who we are
   gid_t group = static_cast<gid_t>(-1);
   uint64_t features = 0;                      // offered, of virtio; vhost's own come by themselves
+  uint64_t required_features = 0;             // of those: who does without is hung up on
   uint64_t protocol_features = ~uint64_t{0};  // offered, as far as they are served
   uint16_t queue_pairs = 1;                   // at most kVhostMostQueuePairs
 };

@@ -25,10 +25,7 @@ void VhostTxQueue::Close() {
 
 size_t VhostTxQueue::Send(Burst& burst) {
   if (burst.empty()) return 0;
-  const uint64_t receiving = rings_.receiving();
-  if (receiving != receiving_ || rings_.features() != features_) [[unlikely]]
-    LookAnew(rings_.features(), receiving);
-  if (count_ == 0) [[unlikely]]
+  if (!HasRing()) [[unlikely]]
     return DropAll(burst);
 
   FirstLines lines = egress_->Look();
@@ -40,6 +37,15 @@ size_t VhostTxQueue::Send(Burst& burst) {
   packets_.Add(sent.packets);
   bytes_.Add(sent.bytes);
   return offered - burst.size();
+}
+
+// As things are now.
+bool VhostTxQueue::HasRing() {
+  const uint64_t receiving = rings_.receiving();
+  const uint64_t features = rings_.features();
+  if (receiving != receiving_ || features != features_) [[unlikely]]
+    LookAnew(features, receiving);
+  return count_ != 0;
 }
 
 size_t VhostTxQueue::DropAll(Burst& burst) {
@@ -134,8 +140,7 @@ GuestSink::Sent VhostTxQueue::Write(uint8_t pair, Burst& frames) {
 
 size_t VhostTxQueue::Reclaim() {
   if (egress_->waiting()) [[unlikely]] {
-    if (rings_.receiving() != receiving_) LookAnew(rings_.features(), rings_.receiving());
-    if (count_ == 0) egress_->GiveUp(DropReason::kLinkDown, *this);
+    if (!HasRing()) egress_->GiveUp(DropReason::kLinkDown, *this);
     egress_->Resume(*this);
   }
   return 0;  // the guest has copies

@@ -43,6 +43,7 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   void CountSent(uint64_t packets, uint64_t bytes) override;
   void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
 
+  bool HasRing();
   void LookAnew(uint64_t features, uint64_t receiving);
   void Share(uint64_t receiving);
   size_t DropAll(Burst& burst);

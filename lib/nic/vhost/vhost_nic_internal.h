@@ -75,6 +75,8 @@ class VhostNicImpl final : public VhostNic, private VhostBackend {
   absl::Status OpenQueues(const QueueOptions& queues);
   absl::Status WatchEvents();
   void CloseAll();
+  void MakeEnd(uint16_t index);
+  void Serve(const VhostRingSetup& setup);
   static void WaitForLoans(GuestSource& source);
   VhostRxQueue& QueueOf(uint16_t index) { return rx_[index / 2 % queues_.rx_queues]; }
   void TellFaults(std::vector<NicEvent>& events);

@@ -17,8 +17,12 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
   endif()
 endif()
 
-# Line numbers are all of the debug information that a sanitizer's report needs.
+# Line numbers are all of the debug information that a sanitizer's report needs. What nearly every source reads is compiled
+# beforehand, a third of the time that such a build takes; the other builds prove that each source includes what it uses.
+set(SLUICE_PRECOMPILED "")
 if(SLUICE_SANITIZE)
+  set(SLUICE_PRECOMPILED <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/types/span.h> <algorithm> <atomic>
+      <functional> <memory> <optional> <string> <utility> <vector>)
   add_compile_options(-fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=${SLUICE_SANITIZE})
 endif()

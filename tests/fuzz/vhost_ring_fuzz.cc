@@ -64,7 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       std::vector<GuestRegion>{{.guest = kFirst, .user = kFirst, .bytes = kRegion, .here = first.get()},
                                {.guest = kSecond, .user = kSecond, .bytes = kRegion, .here = second.get()}});
   const RingShape shape = ShapeOf(data[0]);
-  GuestSource source({.pool = pool.get(), .copy_up_to = 512});
+  DropCounters drops;
+  GuestSource source({.pool = pool.get(), .drops = &drops, .copy_up_to = 512});
   GuestSink sink;
   source.Start(shape, place, {});
   sink.Start(shape, place, {});
@@ -75,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     first.get()[(step[0] | size_t{step[1]} << 8) % kRegion] = step[2];
     Burst burst;
     source.Receive(burst);
-    sink.Send(burst);
+    sink.Send(burst, drops);
     burst.MoveFront(std::min(burst.size(), held.room()), held);
     if (i % 4 == 3) held.Clear();
     if (i % 8 == 5) source.Arm();

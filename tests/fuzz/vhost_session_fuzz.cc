@@ -76,13 +76,13 @@ class Toucher : public VhostBackend {
   static void Touch(const VhostRingSetup& setup) {
     const bool packed = (setup.features >> 34 & 1) != 0;
     const size_t size = setup.size;
-    std::memset(setup.descriptors, 0, 16 * size);
-    std::memset(setup.available, 0, packed ? 4 : 6 + 2 * size);
-    std::memset(setup.used, 0, packed ? 4 : 6 + 8 * size);
+    std::memset(setup.place.descriptors, 0, 16 * size);
+    std::memset(setup.place.driver, 0, packed ? 4 : 6 + 2 * size);
+    std::memset(setup.place.device, 0, packed ? 4 : 6 + 8 * size);
     if (setup.inflight.here != nullptr) std::memset(setup.inflight.here, 0, setup.inflight.bytes);
-    for (const GuestRegion& region : setup.memory->regions()) {
+    for (const GuestRegion& region : setup.place.memory->regions()) {
       region.here[0] = region.here[region.bytes - 1] = 1;
-      if (setup.log != nullptr) setup.log->Mark(region.guest, region.bytes);
+      if (setup.place.log != nullptr) setup.place.log->Mark(region.guest, region.bytes);
     }
   }
 

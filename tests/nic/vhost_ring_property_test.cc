@@ -82,7 +82,7 @@ class Sending {
   }
   void Receive() {
     Burst burst;
-    while (rig_.source().Receive(burst) != 0) {
+    while (rig_.Receive(burst) != 0) {
       while (!burst.empty()) {
         REQUIRE(!expected_.empty());
         REQUIRE(BytesOf(burst[0]) == expected_.front());
@@ -193,7 +193,7 @@ TEST_CASE("whatever is sent to a guest arrives whole and in order, into any chai
         expected.push_back(SomeFrame(random));
         burst.Push(MakePacket(rig.pool(), expected.back(), 100 + Below(random, 1700)));
       }
-      rig.sink().Send(burst);
+      rig.Send(burst);
       for (Bytes arrival = rig.TakeArrival(); !arrival.empty(); arrival = rig.TakeArrival()) {
         arrival.erase(arrival.begin(), arrival.begin() + rig.shape().header_bytes);
         REQUIRE(arrival == expected.front());
@@ -201,7 +201,7 @@ TEST_CASE("whatever is sent to a guest arrives whole and in order, into any chai
       }
     }
     REQUIRE(expected.size() == burst.size());
-    REQUIRE(rig.sink().stats().drops.total() == 0);
+    REQUIRE(rig.drops().total() == 0);
   }
 }
 
@@ -221,9 +221,9 @@ TEST_CASE("every page that is written is in the log, by comparison of all memory
       for (int i = 0; i < 4; ++i) receiving.Post({1000, 6000});
       from.Begin(), to.Begin();
       Burst burst;
-      while (sending.source().Receive(burst) != 0) {
+      while (sending.Receive(burst) != 0) {
       }
-      receiving.sink().Send(burst);
+      receiving.Send(burst);
       burst.Clear();
       sending.source().Reclaim();
       sending.source().Arm();
@@ -259,7 +259,7 @@ TEST_CASE("a source that sleeps between kicks misses no frame") {
   bool woken = true;
   while (received < kFrames && woken) {
     Burst burst;
-    const size_t got = rig.source().Receive(burst);
+    const size_t got = rig.Receive(burst);
     received += got;
     if (got != 0 || !rig.source().Arm()) continue;
     pollfd wait = {.fd = kick.get(), .events = POLLIN, .revents = 0};

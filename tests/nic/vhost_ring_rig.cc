@@ -14,8 +14,9 @@ namespace {
 constexpr size_t kRingBytes = size_t{1} << 20;
 constexpr size_t kPage = 4096;
 
-GuestSourceOptions WithPool(GuestSourceOptions options, PacketPool& pool) {
+GuestSourceOptions Complete(GuestSourceOptions options, PacketPool& pool, DropCounters& drops) {
   options.pool = &pool;
+  options.drops = &drops;
   return options;
 }
 
@@ -57,7 +58,7 @@ RingRig::RingRig(const RigOptions& options)
           {.guest = kLow, .user = 3 * kLow, .bytes = kBufferBytes, .here = low_.get()}})),
       log_bits_((kHigh + kBufferBytes) / DirtyLog::kPage / 8),
       driver_(DriverRing::Make(options.ring, {ring_area_.get(), kRing, kRingBytes})),
-      source_(WithPool(options.source, *pool_)) {}
+      source_(Complete(options.source, *pool_, drops_)) {}
 
 uint64_t RingRig::Alloc(size_t bytes) {
   REQUIRE(next_ + bytes <= kHigh + kBufferBytes);
@@ -170,10 +171,18 @@ RingPlace RingRig::place() const {
   return place;
 }
 
+size_t RingRig::Send(Burst& burst) {
+  const size_t offered = burst.size();
+  const RingTraffic sent = sink_.Send(burst, drops_);
+  sent_.packets += sent.packets;
+  sent_.bytes += sent.bytes;
+  return offered - burst.size();
+}
+
 std::vector<Bytes> RingRig::ReceiveAll() {
   std::vector<Bytes> frames;
   Burst burst;
-  while (source_.Receive(burst) != 0) {
+  while (Receive(burst) != 0) {
     for (const Packet* packet : burst) frames.push_back(BytesOf(*packet));
     burst.Clear();
   }

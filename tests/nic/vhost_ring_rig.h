@@ -28,7 +28,7 @@ struct RigOptions {
   bool takes_verdicts = true;
   bool log = false;
   uint32_t packets = 512;
-  GuestSourceOptions source = {};  // its pool is the rig's
+  GuestSourceOptions source = {};  // its pool and drops are the rig's
 };
 
 // The kinds of ring, for tests that hold for each.
@@ -78,6 +78,11 @@ class RingRig {
   RingPosition Base() const { return RingPosition::FromBase(driver_->BaseFromUsed(), options_.ring.packed); }
   PacketPool& pool() { return *pool_; }
   PacketPtr Make(const Bytes& frame) { return MakePacket(*pool_, frame); }
+  // As a queue does: how many packets came, how many were taken.
+  size_t Receive(Burst& burst) { return source_.Receive(burst).packets; }
+  size_t Send(Burst& burst);
+  DropCounts drops() const { return drops_.Read(); }
+  const RingTraffic& sent() const { return sent_; }
   // Everything that the source has now, as bytes.
   std::vector<Bytes> ReceiveAll();
 
@@ -100,6 +105,8 @@ class RingRig {
   std::vector<std::vector<DriverPiece>> posted_;  // by token
   uint64_t next_ = kLow;
   uint64_t tokens_ = 0;
+  DropCounters drops_;
+  RingTraffic sent_;
   GuestSource source_;
   GuestSink sink_;
 };

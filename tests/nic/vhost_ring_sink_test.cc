@@ -32,7 +32,7 @@ DriverRingOptions AnyKind(uint16_t size = 16) { return GENERATE_COPY(from_range(
 size_t SendOne(RingRig& rig, const Bytes& frame, size_t piece = 0) {
   Burst burst;
   burst.Push(MakePacket(rig.pool(), frame, piece));
-  return rig.sink().Send(burst);
+  return rig.Send(burst);
 }
 
 }  // namespace
@@ -60,12 +60,12 @@ TEST_CASE("packets arrive in order, as many as there are chains for, and the res
   for (int i = 0; i < 5; ++i) rig.Post({2048});
   Burst burst;
   for (uint8_t i = 0; i < 8; ++i) burst.Push(rig.Make(Frame(60, i)));
-  CHECK(rig.sink().Send(burst) == 5);
+  CHECK(rig.Send(burst) == 5);
   CHECK(burst.size() == 3);
-  CHECK(rig.sink().Send(burst) == 0);
+  CHECK(rig.Send(burst) == 0);
   for (uint8_t i = 0; i < 5; ++i) CHECK(rig.TakeArrival() == Arrival(Frame(60, i)));
   for (int i = 0; i < 5; ++i) rig.Post({2048});
-  CHECK(rig.sink().Send(burst) == 3);
+  CHECK(rig.Send(burst) == 3);
   for (uint8_t i = 5; i < 8; ++i) CHECK(rig.TakeArrival() == Arrival(Frame(60, i)));
   CHECK(rig.TakeArrival().empty());
   CHECK(rig.pool().available() == 512);
@@ -102,9 +102,9 @@ TEST_CASE("a packet waits until the guest has posted chains for all of it") {
   Burst burst;
   burst.Push(rig.Make(Frame(2500)));
   burst.Push(rig.Make(Frame(60)));
-  CHECK(rig.sink().Send(burst) == 0);
+  CHECK(rig.Send(burst) == 0);
   rig.Post({1000});
-  CHECK(rig.sink().Send(burst) == 1);
+  CHECK(rig.Send(burst) == 1);
   CHECK(WithoutHeader(rig.TakeArrival()) == Frame(2500));
   CHECK(burst.size() == 1);
 }
@@ -117,10 +117,10 @@ TEST_CASE("a packet that no chain can hold is dropped, and takes none") {
   Burst burst;
   burst.Push(rig.Make(Frame(mergeable ? 7000 : 89)));
   burst.Push(rig.Make(Frame(88)));
-  CHECK(rig.sink().Send(burst) == 2);
-  CHECK(rig.sink().stats().drops[DropReason::kTooLong] == 1);
+  CHECK(rig.Send(burst) == 2);
+  CHECK(rig.drops()[DropReason::kTooLong] == 1);
   CHECK(rig.TakeArrival() == Arrival(Frame(88)));
-  CHECK(rig.sink().stats().packets == 1);
+  CHECK(rig.sent().packets == 1);
   CHECK(rig.pool().available() == 512);
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("what a packet asks for is in its header, and so is a verdict, where i
     burst.Push(MakePacket(rig.pool(), Frame(60), i == 0 ? 0 : 20));
     burst[burst.size() - 1].l4_checksum = ChecksumVerdict::kGood;
   }
-  CHECK(rig.sink().Send(burst) == 3);
+  CHECK(rig.Send(burst) == 3);
   const Bytes cut = rig.TakeArrival();
   CHECK(Bytes(cut.begin(), cut.begin() + 12) == Bytes{1, 1, 54, 0, 0xe8, 3, 34, 0, 16, 0, 1, 0});
   for (int i = 0; i < 2; ++i)
@@ -154,7 +154,7 @@ TEST_CASE("a packet's hash is reported in a long header") {
     burst[burst.size() - 1].rss_hash = 0x12345678;
     burst[burst.size() - 1].rss_type = RssType::kIpv6Udp;
   }
-  CHECK(rig.sink().Send(burst) == 2);
+  CHECK(rig.Send(burst) == 2);
   for (int i = 0; i < 2; ++i) {
     const Bytes arrival = rig.TakeArrival();
     CHECK(Bytes(arrival.begin() + 12, arrival.begin() + 20) == Bytes{0x78, 0x56, 0x34, 0x12, 6, 0, 0, 0});
@@ -169,8 +169,8 @@ TEST_CASE("what no header can say is dropped, and takes no chain") {
   burst.Push(rig.Make(TcpFrame({})));
   burst[0].offload = {.insert_vlan = true};
   burst.Push(rig.Make(Frame(60)));
-  CHECK(rig.sink().Send(burst) == 2);
-  CHECK(rig.sink().stats().drops[DropReason::kUnsupportedOffload] == 1);
+  CHECK(rig.Send(burst) == 2);
+  CHECK(rig.drops()[DropReason::kUnsupportedOffload] == 1);
   CHECK(rig.TakeArrival() == Arrival(Frame(60)));
 }
 
@@ -192,8 +192,8 @@ TEST_CASE("payload goes from guest to guest by one copy, and frees the chain tha
   from.Offer(frame, {12, 4000, 30000}, {1, 1, 54, 0, 0x78, 5, 34, 0, 16, 0});
   for (int i = 0; i < 17; ++i) to.Post({4096});
   Burst burst;
-  REQUIRE(from.source().Receive(burst) == 1);
-  CHECK(to.sink().Send(burst) == 1);
+  REQUIRE(from.Receive(burst) == 1);
+  CHECK(to.Send(burst) == 1);
   CHECK(from.source().Reclaim() == 1);
   const Bytes arrival = to.TakeArrival();
   CHECK(Bytes(arrival.begin(), arrival.begin() + 10) == Bytes{1, 1, 54, 0, 0x78, 5, 34, 0, 16, 0});
@@ -234,7 +234,7 @@ TEST_CASE("the sending of packets allocates nothing") {
   burst.Push(rig.Make(Frame(60)));
   burst.Push(MakePacket(rig.pool(), Frame(7000), 1000));
   const AllocationCounter counter;
-  CHECK(rig.sink().Send(burst) == 2);
+  CHECK(rig.Send(burst) == 2);
   CHECK(counter.allocations() == 0);
 }
 

@@ -117,13 +117,13 @@ TEST_CASE("a ring is started with what was said of it, at the addresses where it
   CHECK(ring.size == 128);
   CHECK(ring.base == 41);
   CHECK(ring.features == VhostScene::kTaken);
-  CHECK(ring.used_guest == scene.guest.kGuest + 2 * 0x8000 + 0x4000);
-  CHECK(ring.descriptors_guest == scene.guest.kGuest + 2 * 0x8000);
-  CHECK(ring.available - ring.descriptors == 0x2000);
-  CHECK(ring.descriptors == ring.memory->AtUser(scene.guest.kUser + 2 * 0x8000, 1));
+  const RingPlace& place = ring.place;
+  CHECK(place.descriptors == place.memory->AtUser(scene.guest.kUser + 2 * 0x8000, 1));
+  CHECK(place.driver == place.descriptors + 0x2000);
+  CHECK(place.device == place.descriptors + 0x4000);
+  CHECK(place.log == nullptr);
   CHECK(SameFile(ring.kick->get(), kick.get()));
   CHECK(ring.call == nullptr);
-  CHECK(ring.log == nullptr);
 }
 
 TEST_CASE("with protocol features a ring starts disabled, without them enabled") {

@@ -133,12 +133,11 @@ TEST_CASE(
     VhostRingAddress logged = qemu.scene.guest.Address(ring);
     logged.flags = kVhostRingLog;
     qemu.Tell(Request::kSetVringAddr, BytesOf(logged));
-    CHECK(qemu.scene.backend.ring(static_cast<uint16_t>(ring)).log_used);
-    CHECK(qemu.scene.backend.ring(static_cast<uint16_t>(ring)).log != nullptr);
+    CHECK(qemu.scene.backend.ring(static_cast<uint16_t>(ring)).place.log != nullptr);
   }
   CHECK(qemu.scene.session->Snapshot().logging);
   qemu.Tell(Request::kSetFeatures, VhostScene::kTaken);
-  CHECK(qemu.scene.backend.ring(0).log == nullptr);
+  CHECK(qemu.scene.backend.ring(0).place.log == nullptr);
   CHECK(qemu.Running() == 2);
   qemu.Stop(1);
   CHECK(qemu.Running() == 0);

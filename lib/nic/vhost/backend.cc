@@ -12,17 +12,6 @@
 #include "sluice/packet/headers.h"
 
 namespace sluice {
-namespace {
-
-RingPlace PlaceOf(const VhostRingSetup& setup) {
-  return {.descriptors = setup.descriptors,
-          .driver = setup.available,
-          .device = setup.used,
-          .memory = setup.memory,
-          .log = setup.log};
-}
-
-}  // namespace
 
 void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
   GuestRing& ring = rings_.at(setup.index);
@@ -30,19 +19,18 @@ void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
   const RingPosition position = RingPosition::FromBase(setup.base, shape.packed);
   MakeEnd(setup.index);
   if (IsTransmitq(setup.index)) {
-    ring.source->Start(shape, PlaceOf(setup), position);
+    ring.source->Start(shape, setup.place, position);
   } else {
-    ring.sink->Start(shape, PlaceOf(setup), position);
+    ring.sink->Start(shape, setup.place, position);
   }
   ring.failed = false;
   told_faults_[setup.index] = RingFault::kNone;
   Serve(setup);
 }
 
-// Once for all starts: its statistics go on.
+// Once for all starts.
 void VhostNicImpl::MakeEnd(uint16_t index) {
   GuestRing& ring = rings_.at(index);
-  const std::lock_guard lock(rings_.making());
   if (!IsTransmitq(index)) {
     if (!ring.sink.has_value()) ring.sink.emplace();
   } else if (!ring.source.has_value()) {
@@ -50,6 +38,7 @@ void VhostNicImpl::MakeEnd(uint16_t index) {
     ring.source.emplace(GuestSourceOptions{.pool = queues_.pool,
                                            .owner = queues_.owner,
                                            .arrival = Packet::Arrival(queues_.port, queue.id()),
+                                           .drops = &queue.drops(),
                                            .copy_up_to = options_.copy_up_to,
                                            .wake = queue.bell()});
   }
@@ -85,9 +74,9 @@ void VhostNicImpl::RestRing(uint16_t index) {
 void VhostNicImpl::ResumeRing(const VhostRingSetup& setup) {
   GuestRing& ring = rings_.at(setup.index);
   if (IsTransmitq(setup.index)) {
-    ring.source->Replace(PlaceOf(setup));
+    ring.source->Replace(setup.place);
   } else {
-    ring.sink->Replace(PlaceOf(setup));
+    ring.sink->Replace(setup.place);
   }
   Serve(setup);
 }

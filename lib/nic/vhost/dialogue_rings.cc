@@ -43,14 +43,6 @@ absl::Status Find(const GuestMemory& memory, const Part& part, uint8_t*& here) {
   return absl::OkStatus();
 }
 
-// Of an address that is in the memory.
-uint64_t GuestAddressOf(const GuestMemory& memory, uint64_t user) {
-  for (const GuestRegion& region : memory.regions()) {
-    if (user - region.user < region.bytes) return region.guest + (user - region.user);
-  }
-  return 0;
-}
-
 absl::Status CheckBase(bool packed, uint32_t base, uint32_t size) {
   constexpr uint32_t kIndex = 0x7fff;
   const bool in_ring = packed ? (base & kIndex) < size && (base >> 16 & kIndex) < size : base <= 0xffff;
@@ -175,19 +167,16 @@ absl::Status VhostDialogue::Locate(uint16_t index, VhostRingSetup& setup) const 
   const std::array<Part, 3> parts = PartsOf(packed(), ring.size, *ring.address);
   if (!packed() && !std::has_single_bit(ring.size))
     return VhostBreach(absl::StrCat("a split ring of ", ring.size, " entries"));
-  if (absl::Status found = Find(*memory_, parts[0], setup.descriptors); !found.ok()) return found;
-  if (absl::Status found = Find(*memory_, parts[1], setup.available); !found.ok()) return found;
-  if (absl::Status found = Find(*memory_, parts[2], setup.used); !found.ok()) return found;
+  if (absl::Status found = Find(*memory_, parts[0], setup.place.descriptors); !found.ok()) return found;
+  if (absl::Status found = Find(*memory_, parts[1], setup.place.driver); !found.ok()) return found;
+  if (absl::Status found = Find(*memory_, parts[2], setup.place.device); !found.ok()) return found;
   setup.index = index;
   setup.features = *features_;
   setup.size = ring.size;
   setup.base = ring.base;
   setup.enabled = Enabled(ring);
-  setup.log_used = (ring.address->flags & kVhostRingLog) != 0;
-  setup.descriptors_guest = GuestAddressOf(*memory_, ring.address->descriptors);
-  setup.used_guest = setup.log_used ? ring.address->log : GuestAddressOf(*memory_, ring.address->used);
-  setup.memory = memory_;
-  if ((*features_ & kVhostLogAll) != 0) setup.log = log_;
+  setup.place.memory = memory_;
+  if ((*features_ & kVhostLogAll) != 0) setup.place.log = log_;
   setup.kick = ring.kick;
   setup.call = ring.call;
   setup.err = ring.err;

@@ -13,7 +13,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -57,9 +56,6 @@ class GuestRings {
   GuestRing& transmitq(int pair) { return rings_[2 * static_cast<size_t>(pair) + 1]; }
   GuestRing& receiveq(int pair) { return rings_[2 * static_cast<size_t>(pair)]; }
 
-  // Held by who makes or ends a source or sink, and by who asks for its statistics.
-  std::mutex& making() const { return making_; }
-
   // Queues. Pairs whose transmitq is served, and those whose receiveq is, and enabled.
   uint64_t sending() const { return sending_.load(std::memory_order_acquire); }
   uint64_t receiving() const { return receiving_.load(std::memory_order_acquire); }
@@ -74,7 +70,6 @@ class GuestRings {
  private:
   const std::unique_ptr<GuestRing[]> rings_;
   const uint16_t pairs_;
-  mutable std::mutex making_;
   std::atomic<uint64_t> sending_{0};
   std::atomic<uint64_t> receiving_{0};
   std::atomic<uint64_t> features_{0};

@@ -68,14 +68,17 @@ RingPosition GuestSink::Stop() {
 
 RingPosition GuestSink::position() const { return shape_.packed ? packed_.position() : split_.position(); }
 
-size_t GuestSink::Send(Burst& burst) {
-  if (!running_ || fault() != RingFault::kNone || burst.empty()) return 0;
-  return shape_.packed ? SendTo(packed_, burst) : SendTo(split_, burst);
+RingTraffic GuestSink::Send(Burst& burst, DropCounters& drops) {
+  if (!running_ || fault() != RingFault::kNone || burst.empty()) return {};
+  Done done{drops};
+  shape_.packed ? SendTo(packed_, burst, done) : SendTo(split_, burst, done);
+  PacketPool::Put(burst.begin(), done.taken);
+  burst.DropFront(done.taken);
+  return done.sent;
 }
 
 template <typename Ring>
-size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
-  Done done;
+void GuestSink::SendTo(Ring& ring, Burst& burst, Done& done) {
   size_t wanted = burst.size();
   while (done.taken < burst.size()) {
     // 1. Read as many chains as there are packets, or all that can be, once one takes several.
@@ -96,7 +99,7 @@ size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
     // 3. One that all of them together have no room for: is that all that the guest has?
     if (done.taken != before) continue;
     if (batch_.full()) {
-      drops_.Add(DropReason::kTooLong);
+      done.drops.Add(DropReason::kTooLong);
       ++done.taken;
     } else if (batch_.size() < wanted) {
       break;
@@ -104,11 +107,6 @@ size_t GuestSink::SendTo(Ring& ring, Burst& burst) {
     wanted = ChainBatch::kChains;
   }
   call_ |= ring.Publish();
-  packets_.Add(done.packets);
-  bytes_.Add(done.bytes);
-  PacketPool::Put(burst.begin(), done.taken);
-  burst.DropFront(done.taken);
-  return done.taken;
 }
 
 // As many packets as there is room for. Returns how many chains they took.
@@ -126,11 +124,14 @@ size_t GuestSink::WriteAll(Burst& burst, Done& done) {
     } else {
       const Outcome outcome = WriteOdd(packet, used);
       if (outcome.waits) break;
+      if (outcome.dropped) {
+        done.drops.Add(*outcome.dropped);
+        continue;
+      }
       used += outcome.chains;
-      if (outcome.chains == 0) continue;
     }
-    ++done.packets;
-    done.bytes += bytes;
+    ++done.sent.packets;
+    done.sent.bytes += bytes;
   }
   return used;
 }
@@ -169,11 +170,11 @@ GuestSink::Outcome GuestSink::WriteOdd(Packet& packet, size_t first) {
   const uint32_t bytes = shape_.header_bytes + packet.length();
   const size_t chains = ChainsFor(bytes, first);
   if (chains == 0 && shape_.mergeable) return {.waits = true};
-  if (chains == 0) return Drop(DropReason::kTooLong);
+  if (chains == 0) return {.dropped = DropReason::kTooLong};
 
   LongHeader header;
   if (packet.offload.any()) {
-    if (const auto refused = Express(packet, header.net)) return Drop(*refused);
+    if (const auto refused = Express(packet, header.net)) return {.dropped = refused};
   } else if (HasVerdict(packet)) {
     header.net.flags = VirtioNetHeader::kDataValid;
   }
@@ -204,11 +205,6 @@ size_t GuestSink::ChainsFor(uint32_t bytes, size_t first) const {
   return 0;
 }
 
-GuestSink::Outcome GuestSink::Drop(DropReason reason) {
-  drops_.Add(reason);
-  return {};
-}
-
 bool GuestSink::HasVerdict(const Packet& packet) const {
   return packet.l4_checksum == ChecksumVerdict::kGood && shape_.takes_verdicts;
 }
@@ -222,10 +218,6 @@ void GuestSink::LogWritten(size_t chains) const {
       left -= here;
     }
   }
-}
-
-QueueStats GuestSink::stats() const {
-  return {.packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
 }
 
 }  // namespace sluice

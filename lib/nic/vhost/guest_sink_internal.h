@@ -11,11 +11,12 @@
 // The packets ask for nothing but what the guest agreed to finish itself: who sends sees to that (egress_internal.h). What no
 // header can say is dropped as kUnsupportedOffload.
 //
-// Threads: Send and TakeCall one at a time; the control calls while none of these runs. stats and fault from any thread.
+// Threads: Send and TakeCall one at a time; the control calls while none of these runs. fault from any thread.
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "nic/vhost/chain_batch_internal.h"
@@ -23,7 +24,6 @@
 #include "nic/vhost/ring_internal.h"
 #include "nic/vhost/split_ring_internal.h"
 #include "sluice/base/counters.h"
-#include "sluice/nic/queue.h"
 #include "sluice/packet/burst.h"
 
 namespace sluice {
@@ -46,42 +46,36 @@ class GuestSink {
   // Data path.
   // ----------------------------------------------------------------------------------------------------
   // As TxQueue::Send: takes packets from the front as far as the guest has buffers, and shows all of them to it at once. One
-  // that is longer than a chain, or with mergeable buffers than ChainBatch::kChains of them, is dropped as kTooLong.
-  size_t Send(Burst& burst);
+  // that is longer than a chain, or with mergeable buffers than ChainBatch::kChains of them, is dropped as kTooLong. Returns
+  // what the guest got; what was dropped is in `drops`.
+  RingTraffic Send(Burst& burst, DropCounters& drops);
   // Whether the guest wants to be called for what was sent since this was last asked.
   bool TakeCall() { return std::exchange(call_, false); }
 
   RingFault fault() const { return fault_.load(std::memory_order_relaxed); }
-  QueueStats stats() const;
-  // Of those, for who sends: what it gave to the guest.
-  struct Sent {
-    uint64_t packets = 0;
-    uint64_t bytes = 0;
-  };
-  Sent sent() const { return {.packets = packets_.value(), .bytes = bytes_.value()}; }
 
  private:
   static constexpr uint32_t kUsualHeader = 12;
 
   // Of one Send: packets off the burst, and those of them that were not dropped.
   struct Done {
+    DropCounters& drops;
     size_t taken = 0;
-    uint64_t packets = 0;
-    uint64_t bytes = 0;
+    RingTraffic sent = {};
   };
-  // Of one packet: how many chains it took, none when it was dropped; or that it has to wait for more.
+  // Of one packet: how many chains it took; or why it is dropped; or that it has to wait for more.
   struct Outcome {
     size_t chains = 0;
+    std::optional<DropReason> dropped = {};
     bool waits = false;
   };
   template <typename Ring>
-  size_t SendTo(Ring& ring, Burst& burst);
+  void SendTo(Ring& ring, Burst& burst, Done& done);
   size_t WriteAll(Burst& burst, Done& done);
   void SendForNext(const Burst& burst, size_t packet, size_t chain) const;
   void WritePlain(const Packet& packet, size_t i);
   Outcome WriteOdd(Packet& packet, size_t first);
   size_t ChainsFor(uint32_t bytes, size_t first) const;
-  Outcome Drop(DropReason reason);
   bool HasVerdict(const Packet& packet) const;
   void LogWritten(size_t chains) const;
 
@@ -93,10 +87,6 @@ class GuestSink {
   const DirtyLog* log_ = nullptr;  // of the ring's place
   std::atomic<RingFault> fault_{RingFault::kNone};
   ChainBatch batch_;
-
-  alignas(kCacheLine) Counter packets_;
-  Counter bytes_;
-  DropCounters drops_;
 };
 
 }  // namespace sluice

@@ -70,30 +70,28 @@ RingPosition GuestSource::Stop() {
 
 RingPosition GuestSource::position() const { return shape_.packed ? packed_.position() : split_.position(); }
 
-size_t GuestSource::Receive(Burst& burst) {
-  if (!running_ || fault() != RingFault::kNone) return 0;
-  const bool woken = armed_;
+RingTraffic GuestSource::Receive(Burst& burst) {
+  if (!running_ || fault() != RingFault::kNone) return {};
   Disarm();
-  return shape_.packed ? ReceiveFrom(packed_, burst, woken) : ReceiveFrom(split_, burst, woken);
+  return shape_.packed ? ReceiveFrom(packed_, burst) : ReceiveFrom(split_, burst);
 }
 
 template <typename Ring>
-size_t GuestSource::ReceiveFrom(Ring& ring, Burst& burst, bool woken) {
+RingTraffic GuestSource::ReceiveFrom(Ring& ring, Burst& burst) {
   if (held_count_ != 0) GiveBackHome(ring);
-  const size_t got = TakeAll(ring, burst);
+  const RingTraffic got = TakeAll(ring, burst);
   call_ |= ring.Publish();
-  if (woken && got != 0) wakeups_.Add();
   return got;
 }
 
 template <typename Ring>
-size_t GuestSource::TakeAll(Ring& ring, Burst& burst) {
+RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
   // 1. Read the chains, and send for their first bytes.
   batch_.Clear();
   ring.Fetch(batch_, burst.room(), /*writable=*/false);
   if (batch_.size() == 0) {
     if (ring.fault() != RingFault::kNone) fault_.store(ring.fault(), std::memory_order_relaxed);
-    return 0;
+    return {};
   }
 
   // 2. Make packets of them. Those for which the pool has none wait in the ring.
@@ -121,9 +119,7 @@ size_t GuestSource::TakeAll(Ring& ring, Burst& burst) {
     Hold(n);
     GiveBackHome(ring);
   }
-  packets_.Add(good);
-  bytes_.Add(bytes);
-  return good;
+  return {.packets = good, .bytes = bytes};
 }
 
 // Of all frames at once; those behind them the processor sends for by itself.
@@ -175,7 +171,7 @@ bool GuestSource::TakeInHeader(const VirtioNetHeader& header, Packet& packet) {
 }
 
 bool GuestSource::Drop(DropReason reason) {
-  drops_.Add(reason);
+  options_.drops->Add(reason);
   return false;
 }
 
@@ -282,13 +278,6 @@ void GuestSource::Disarm() {
   armed_ = false;
   loans_->Sleep(false);
   shape_.packed ? packed_.AskForKicks(false) : split_.AskForKicks(false);
-}
-
-QueueStats GuestSource::stats() const {
-  return {.packets = packets_.value(),
-          .bytes = bytes_.value(),
-          .wakeups = wakeups_.value(),
-          .drops = drops_.Read()};
 }
 
 }  // namespace sluice

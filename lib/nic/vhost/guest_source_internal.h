@@ -14,7 +14,7 @@
 // A chain that is lent holds up those taken after it. Who keeps packets for long calls Packet::Own.
 //
 // Threads: Receive, Reclaim, Arm and TakeCall one at a time; packets are freed on any. The control calls while none of these
-//   runs. stats, fault and lent from any thread.
+//   runs. fault and lent from any thread.
 
 #include <atomic>
 #include <cstddef>
@@ -32,7 +32,6 @@
 #include "nic/vhost/split_ring_internal.h"
 #include "nic/wire/virtio_net_header_internal.h"
 #include "sluice/base/counters.h"
-#include "sluice/nic/queue.h"
 #include "sluice/packet/burst.h"
 #include "sluice/packet/packet_pool.h"
 
@@ -42,6 +41,8 @@ struct GuestSourceOptions {
   PacketPool* pool = nullptr;    // outlives the source and its packets
   OwnerId owner = kNobody;       // who is charged for the buffers
   Packet::Arrival arrival = {};  // what packets carry
+  DropCounters* drops =
+      nullptr;  // counts frames that cannot be received, by who calls Receive; outlives the source
   // Frames longer than this are borrowed; at most what fits a fresh packet is copied. 0: all but their headers. To lend 1,518
   // bytes and have them back costs twice of what it costs to copy them.
   uint32_t copy_up_to = 65536;
@@ -72,8 +73,8 @@ class GuestSource {
 
   // Data path.
   // ----------------------------------------------------------------------------------------------------
-  // As RxQueue::Receive. While the pool is dry, frames wait in the ring.
-  size_t Receive(Burst& burst);
+  // As RxQueue::Receive, and tells what it appended. While the pool is dry, frames wait in the ring.
+  RingTraffic Receive(Burst& burst);
   // Gives chains back whose loans came home; Receive does so too. Returns how many.
   size_t Reclaim();
   // As RxQueue::Arm: asks the guest for a kick and says true when nothing is there to be done. Receive disarms.
@@ -83,15 +84,14 @@ class GuestSource {
 
   size_t lent() const { return loans_ == nullptr ? 0 : loans_->lent(); }  // chains that are out
   RingFault fault() const { return fault_.load(std::memory_order_relaxed); }
-  QueueStats stats() const;
 
  private:
   static constexpr size_t kLongestHeader = 20;
 
   template <typename Ring>
-  size_t ReceiveFrom(Ring& ring, Burst& burst, bool woken);
+  RingTraffic ReceiveFrom(Ring& ring, Burst& burst);
   template <typename Ring>
-  size_t TakeAll(Ring& ring, Burst& burst);
+  RingTraffic TakeAll(Ring& ring, Burst& burst);
   void SendForFirstLines(size_t n) const;
   bool Fill(Packet& packet, size_t i);
   bool FillOdd(Packet& packet, size_t i);
@@ -132,11 +132,6 @@ class GuestSource {
   size_t held_first_ = 0;
   size_t held_count_ = 0;
   ChainBatch batch_;
-
-  alignas(kCacheLine) Counter packets_;
-  Counter bytes_;
-  Counter wakeups_;
-  DropCounters drops_;
 };
 
 }  // namespace sluice

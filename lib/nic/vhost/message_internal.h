@@ -162,8 +162,8 @@ struct VhostRingState {
 };
 static_assert(sizeof(VhostRingState) == 8);
 
-// Addresses of the front-end; `log` is the guest's address of the used ring. Of a packed ring: the ring, the device's event
-// suppression (used) and the driver's (available).
+// Addresses of the front-end; `log` is the guest's address of the used ring, which the memory tells as well. Of a packed ring:
+// the ring, the device's event suppression (used) and the driver's (available).
 struct VhostRingAddress {
   uint32_t index = 0;
   uint32_t flags = 0;  // kVhostRingLog

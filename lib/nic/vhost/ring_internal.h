@@ -37,6 +37,12 @@ struct RingShape {
   bool takes_verdicts = false;  // GUEST_CSUM: the driver understands DATA_VALID
 };
 
+// Frames that went through it.
+struct RingTraffic {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+};
+
 // Where it lies now: exchanged at rest, when the front-end shares other memory, or a log. The areas are checked by who fills
 // this in: wholly inside `memory`, aligned as 2.7 and 2.8 ask.
 struct RingPlace {

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "nic/offload/first_lines_internal.h"
 #include "nic/vhost/fault_bell_internal.h"
 #include "nic/vhost/rx_internal.h"
 #include "sluice/base/status.h"
@@ -36,8 +35,6 @@ absl::Status VhostRxQueue::Open(const char* device, const QueueOptions& queues) 
 
 void VhostRxQueue::Close() {
   if (const PacketPtr unheard = Announce(nullptr); unheard != nullptr) unheard_.Add();
-  const std::lock_guard lock(rings_.making());
-  ended_ = OfSources();
   for (uint64_t pairs = share_; pairs != 0; pairs &= pairs - 1)
     rings_.transmitq(std::countr_zero(pairs)).source.reset();
   bell_ = nullptr;
@@ -58,7 +55,8 @@ void VhostRxQueue::Unwatch(const VhostFd& kick) const {
 void VhostRxQueue::Ring() const { (void)eventfd_write(bell_->get(), 1); }
 
 size_t VhostRxQueue::Receive(Burst& burst) {
-  if (std::exchange(armed_, false)) [[unlikely]]
+  const bool woken = std::exchange(armed_, false);
+  if (woken) [[unlikely]]
     Wake();
   const size_t before = burst.size();
   if (announcement_.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
@@ -73,6 +71,8 @@ size_t VhostRxQueue::Receive(Burst& burst) {
       ReceiveFrom(std::countr_zero(pairs), burst);
     }
   }
+  if (woken && burst.size() != before) [[unlikely]]
+    wakeups_.Add();
   if (there != 0) next_ = (std::countr_zero(first) + 1) % GuestRings::kMostPairs;
   return burst.size() - before;
 }
@@ -84,7 +84,9 @@ void VhostRxQueue::ReceiveFrom(int pair, Burst& burst) {
     return;
   if (!ring.enabled) [[unlikely]]
     return Discard(ring);
-  ring.source->Receive(burst);
+  const RingTraffic got = ring.source->Receive(burst);
+  packets_.Add(got.packets);
+  bytes_.Add(got.bytes);
   if (ring.source->TakeCall()) ring.Call();
   if (ring.HasJustFailed()) [[unlikely]]
     faults_.Ring();
@@ -93,8 +95,7 @@ void VhostRxQueue::ReceiveFrom(int pair, Burst& burst) {
 // What a ring that is not enabled brings is thrown away, so that the guest's driver does not wait for it.
 void VhostRxQueue::Discard(GuestRing& ring) {
   Burst unwanted;
-  discarded_.Add(ring.source->Receive(unwanted));
-  discarded_bytes_.Add(BytesOf(unwanted));
+  drops_.Add(DropReason::kLinkDown, ring.source->Receive(unwanted).packets);
   unwanted.Clear();
   ring.source->Reclaim();
   if (ring.source->TakeCall()) ring.Call();
@@ -103,8 +104,8 @@ void VhostRxQueue::Discard(GuestRing& ring) {
 void VhostRxQueue::ReceiveAnnouncement(Burst& burst) {
   PacketPtr packet = Announce(nullptr);
   if (packet == nullptr) return;
-  announced_.Add();
-  announced_bytes_.Add(packet->length());
+  packets_.Add();
+  bytes_.Add(packet->length());
   burst.Push(std::move(packet));
 }
 
@@ -132,27 +133,12 @@ void VhostRxQueue::Wake() {
 }
 
 QueueStats VhostRxQueue::stats() const {
-  const std::lock_guard lock(rings_.making());
-  QueueStats stats = OfSources();
-  stats.packets += announced_.value() - discarded_.value();
-  stats.bytes += announced_bytes_.value() - discarded_bytes_.value();
-  stats.drops[DropReason::kLinkDown] += discarded_.value();
+  QueueStats stats{.packets = packets_.value(),
+                   .bytes = bytes_.value(),
+                   .wakeups = wakeups_.value(),
+                   .drops = drops_.Read()};
   stats.drops[DropReason::kStopped] += unheard_.value();
   return stats;
-}
-
-QueueStats VhostRxQueue::OfSources() const {
-  QueueStats sum = ended_;
-  for (uint64_t pairs = share_; pairs != 0; pairs &= pairs - 1) {
-    const GuestRing& ring = rings_.transmitq(std::countr_zero(pairs));
-    if (!ring.source.has_value()) continue;
-    const QueueStats stats = ring.source->stats();
-    sum.packets += stats.packets;
-    sum.bytes += stats.bytes;
-    sum.wakeups += stats.wakeups;
-    sum.drops += stats.drops;
-  }
-  return sum;
 }
 
 }  // namespace sluice

@@ -39,6 +39,7 @@ class VhostRxQueue final : public RxQueue {
   // What a sleeper has to look at again.
   void Ring() const;
   const std::shared_ptr<const UniqueFd>& bell() const { return bell_; }
+  DropCounters& drops() { return drops_; }  // of its sources, which it alone polls
   // Hands over a packet as if the guest had sent it; null: one that nobody received.
   PacketPtr Announce(PacketPtr packet) {
     return PacketPtr(announcement_.exchange(packet.release(), std::memory_order_acq_rel));
@@ -54,7 +55,6 @@ class VhostRxQueue final : public RxQueue {
   void ReceiveFrom(int pair, Burst& burst);
   void Discard(GuestRing& ring);
   void ReceiveAnnouncement(Burst& burst);
-  QueueStats OfSources() const;  // within GuestRings::making()
   bool ArmRing(GuestRing& ring) const;
   void Wake();
 
@@ -68,12 +68,11 @@ class VhostRxQueue final : public RxQueue {
   std::shared_ptr<const UniqueFd> bell_;
   std::atomic<Packet*> announcement_{nullptr};
 
-  QueueStats ended_;   // of sources that are no more; within GuestRings::making()
-  Counter announced_;  // packets of no source
-  Counter announced_bytes_;
-  Counter unheard_;    // announcements that nobody received
-  Counter discarded_;  // packets that a source counts as received
-  Counter discarded_bytes_;
+  alignas(kCacheLine) Counter packets_;
+  Counter bytes_;
+  Counter wakeups_;
+  Counter unheard_;  // announcements that nobody received; the control thread's
+  DropCounters drops_;
 };
 
 }  // namespace sluice

@@ -33,6 +33,7 @@
 #include "base/unix_listener_internal.h"
 #include "nic/vhost/guest_memory_internal.h"
 #include "nic/vhost/message_internal.h"
+#include "nic/vhost/ring_internal.h"
 #include "sluice/nic/vhost_nic.h"
 #include "sluice/packet/headers.h"
 
@@ -48,7 +49,7 @@ struct VhostInflightRing {
   std::shared_ptr<const GuestMapping> mapping = {};
 };
 
-// A ring as it is to be served. All of it was checked: sizes, alignment, and that it lies in `memory`.
+// A ring as it is to be served. All of it was checked: sizes, alignment, and that it lies in the memory.
 struct VhostRingSetup {
   uint16_t index = 0;     // 0, 2, ...: what the guest receives; 1, 3, ...: what it sends
   uint64_t features = 0;  // negotiated
@@ -57,16 +58,7 @@ struct VhostRingSetup {
   bool enabled =
       false;  // a ring that is not is served without effect: nothing goes in, what comes out is discarded
 
-  // Split: descriptors, available ring, used ring. Packed: the ring, the driver's event suppression, the device's.
-  uint8_t* descriptors = nullptr;
-  uint8_t* available = nullptr;
-  uint8_t* used = nullptr;
-  uint64_t descriptors_guest = 0;  // the same as the guest sees them, for the log
-  uint64_t used_guest = 0;
-  bool log_used = false;  // writes to the used ring are logged (VHOST_VRING_F_LOG)
-
-  std::shared_ptr<const GuestMemory> memory = {};
-  std::shared_ptr<const DirtyLog> log = {};  // null while nothing is logged
+  RingPlace place = {};
 
   VhostFd kick = {};  // null: the guest kicks nobody, poll
   VhostFd call = {};  // null: nobody wants to be called
@@ -154,9 +146,6 @@ struct VhostSnapshot {
   uint64_t bad_messages = 0;  // were hung up on
   uint64_t messages = 0;
 };
-
-// Several lines: what was negotiated in words, regions, rings, errors.
-std::string VhostText(const VhostSnapshot& snapshot);
 
 class VhostDialogue;
 

@@ -18,8 +18,6 @@ void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame) {
 
 void VhostTxQueue::Close() {
   if (egress_.has_value()) egress_->GiveUp(DropReason::kStopped, *this);
-  const std::lock_guard lock(rings_.making());
-  ended_ = OfSinks();
   for (int pair = id_.value(); pair < rings_.pairs(); pair += queues_) rings_.receiveq(pair).sink.reset();
 }
 
@@ -33,7 +31,7 @@ size_t VhostTxQueue::Send(Burst& burst) {
   if (egress_->AnyOdd(lines)) [[unlikely]]
     return egress_->Send(burst, *this);
   const size_t offered = burst.size();
-  const GuestSink::Sent sent = Stage(burst);
+  const RingTraffic sent = Stage(burst);
   packets_.Add(sent.packets);
   bytes_.Add(sent.bytes);
   return offered - burst.size();
@@ -82,30 +80,30 @@ void VhostTxQueue::Share(uint64_t receiving) {
 std::optional<DropReason> VhostTxQueue::Put(Burst& frames) {
   const size_t offered = frames.size();
   const uint64_t bytes = BytesOf(frames);
-  const GuestSink::Sent sent = Stage(frames);
+  const RingTraffic sent = Stage(frames);
   lost_.packets += offered - frames.size() - sent.packets;
   lost_.bytes += bytes - BytesOf(frames) - sent.bytes;
   return std::nullopt;
 }
 
 void VhostTxQueue::CountSent(uint64_t packets, uint64_t bytes) {
-  const GuestSink::Sent repaid{.packets = std::min<size_t>(lost_.packets, packets),
-                               .bytes = std::min(lost_.bytes, bytes)};
+  const RingTraffic repaid{.packets = std::min<size_t>(lost_.packets, packets),
+                           .bytes = std::min(lost_.bytes, bytes)};
   lost_.packets -= repaid.packets;
   lost_.bytes -= repaid.bytes;
   packets_.Add(packets - repaid.packets);
   bytes_.Add(bytes - repaid.bytes);
 }
 
-GuestSink::Sent VhostTxQueue::Stage(Burst& frames) {
+RingTraffic VhostTxQueue::Stage(Burst& frames) {
   return count_ == 1 ? Write(pairs_[0], frames) : Spread(frames);
 }
 
 // In runs of one ring, until one is full: a flow keeps its order.
-GuestSink::Sent VhostTxQueue::Spread(Burst& frames) {
+RingTraffic VhostTxQueue::Spread(Burst& frames) {
   for (Packet* packet : frames) (void)Parse(*packet);
   RssHashBurst(*spread_, frames);
-  GuestSink::Sent sum;
+  RingTraffic sum;
   while (!frames.empty()) {
     const auto ring_of = [this](const Packet* packet) { return spread_->QueueFor(packet->rss_hash); };
     const QueueId ring = ring_of(*frames.begin());
@@ -113,7 +111,7 @@ GuestSink::Sent VhostTxQueue::Spread(Burst& frames) {
                                   [&](const Packet* packet) { return ring_of(packet) != ring; });
     Burst run;
     frames.MoveFront(static_cast<size_t>(end - frames.begin()), run);
-    const GuestSink::Sent sent = Write(pairs_[ring.value()], run);
+    const RingTraffic sent = Write(pairs_[ring.value()], run);
     sum.packets += sent.packets;
     sum.bytes += sent.bytes;
     if (run.empty()) continue;
@@ -124,18 +122,16 @@ GuestSink::Sent VhostTxQueue::Spread(Burst& frames) {
   return sum;
 }
 
-GuestSink::Sent VhostTxQueue::Write(uint8_t pair, Burst& frames) {
+RingTraffic VhostTxQueue::Write(uint8_t pair, Burst& frames) {
   GuestRing& ring = rings_.receiveq(pair);
   const Within gate(ring.gate);
   if (!ring.served || ring.setup.features != features_) [[unlikely]]
     return {};  // the next call looks anew
-  const GuestSink::Sent before = ring.sink->sent();
-  ring.sink->Send(frames);
-  const GuestSink::Sent after = ring.sink->sent();
+  const RingTraffic sent = ring.sink->Send(frames, drops_);
   if (ring.sink->TakeCall()) ring.Call();
   if (ring.HasJustFailed()) [[unlikely]]
     faults_.Ring();
-  return {.packets = after.packets - before.packets, .bytes = after.bytes - before.bytes};
+  return sent;
 }
 
 size_t VhostTxQueue::Reclaim() {
@@ -147,21 +143,7 @@ size_t VhostTxQueue::Reclaim() {
 }
 
 QueueStats VhostTxQueue::stats() const {
-  const std::lock_guard lock(rings_.making());
-  QueueStats stats{
-      .packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
-  stats.drops += OfSinks();
-  return stats;
-}
-
-// What a ring drops is told by the queue that would have it if the guest had enabled all.
-DropCounts VhostTxQueue::OfSinks() const {
-  DropCounts sum = ended_;
-  for (int pair = id_.value(); pair < rings_.pairs(); pair += queues_) {
-    const GuestRing& ring = rings_.receiveq(pair);
-    if (ring.sink.has_value()) sum += ring.sink->stats().drops;
-  }
-  return sum;
+  return {.packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
 }
 
 }  // namespace sluice

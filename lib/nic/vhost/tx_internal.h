@@ -47,10 +47,9 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   void LookAnew(uint64_t features, uint64_t receiving);
   void Share(uint64_t receiving);
   size_t DropAll(Burst& burst);
-  GuestSink::Sent Stage(Burst& frames);
-  GuestSink::Sent Spread(Burst& frames);
-  GuestSink::Sent Write(uint8_t pair, Burst& frames);
-  DropCounts OfSinks() const;  // within GuestRings::making()
+  RingTraffic Stage(Burst& frames);
+  RingTraffic Spread(Burst& frames);
+  RingTraffic Write(uint8_t pair, Burst& frames);
 
   GuestRings& rings_;
   FaultBell& faults_;
@@ -65,8 +64,7 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   uint16_t count_ = 0;
   std::optional<RssConfig> spread_;  // over those, where there are several
   std::optional<Egress> egress_;
-  GuestSink::Sent lost_;  // dropped by a ring behind Egress, which counts them as sent
-  DropCounts ended_;      // of sinks that are no more; within GuestRings::making()
+  RingTraffic lost_;  // dropped by a ring behind Egress, which counts them as sent
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;

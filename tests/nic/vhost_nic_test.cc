@@ -168,6 +168,16 @@ TEST_CASE("a big frame goes uncut to a guest that takes it, and cut to any other
   CHECK(pair.port().tx(QueueId{0}).stats().packets == 1);
 }
 
+// RFC 3168, 6.1.2: CWR is of the first segment only, and who cuts has to know.
+TEST_CASE("a guest that does not know of congestion marks gets frames with CWR cut, and others uncut") {
+  const bool marked = GENERATE(true, false);
+  VhostPair pair({.guest = {.features = kSplit & ~feature::kGuestEcn}});
+  PacketPtr packet = ToBeCut(pair.port_pool(), 3000, 1000);
+  if (marked) packet->data()[14 + 20 + 13] |= TcpHeader::kCwr;
+  pair.FromPort(std::move(packet));
+  CHECK(VhostPair::CountWaiting(pair.guest(), 0) == (marked ? 3 : 1));
+}
+
 TEST_CASE("segments for which the guest has no buffers yet follow when it has") {
   VhostPair pair({.guest = {.features = kSplit & ~feature::kGuestTso}, .guest_queues = {.rx_ring = 8}});
   pair.FromPort(ToBeCut(pair.port_pool(), 20'000, 1000));

@@ -51,7 +51,10 @@ bool Finisher::DeviceCuts(const Packet& packet, const LayerOffsets& at) const {
   if (size == 0 || at.payload + size + tag > options_.max_frame || packet.offload.fixed_ids.outer)
     return false;
   if (packet.length() - at.l3 > kLongestDatagram) return false;
-  if (at.l4_type == L4Type::kTcp) return options_.carries_tso;
+  if (at.l4_type == L4Type::kTcp) {
+    const uint8_t flags = HeaderAt<TcpHeader>(packet.data(), at.l4)->flags;
+    return options_.carries_tso && (options_.carries_cwr || (flags & TcpHeader::kCwr) == 0);
+  }
   if (at.l4_type != L4Type::kUdp) return false;
   // The device fills the checksum of every segment: one that was left out would no longer be.
   const bool sums =

@@ -35,6 +35,7 @@ struct FinisherOptions {
   bool carries_segmenting = false;
   bool carries_l4_checksum = false;  // these three as in WireTraits
   bool carries_tso = false;
+  bool carries_cwr = true;  // of the TCP segments that go uncut, those with CWR set too (RFC 3168, 6.1.2)
   uint16_t uso_segments = 0;
   bool carries_vlan = false;
   bool carries_fragments = false;

@@ -37,11 +37,29 @@ absl::StatusOr<EndsResult> ParseResult(const std::string& output) {
   return result;
 }
 
+// Made anew, and gone with this.
+class Folder {
+ public:
+  explicit Folder(std::string path) : path_(std::move(path)) {
+    if (!path_.empty()) std::filesystem::create_directory(path_);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+ private:
+  const std::string path_;
+};
+
 absl::StatusOr<EndsResult> RunOnce(const Ends& ends) {
   const auto measure = [&] { return Start(ends.measuring, MeasuringCpu(), ends.measuring_in); };
   const auto feed = [&] { return Start(ends.feeding, OtherCpu(), ends.feeding_in); };
 
   if (!ends.left_behind.empty()) std::filesystem::remove(ends.left_behind);
+  const Folder folder(ends.folder);
 
   // 1. The first end, until it is there.
   testing::Process first = ends.feeder_first ? feed() : measure();

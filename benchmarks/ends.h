@@ -35,6 +35,8 @@ struct Ends {
   bool feeder_first = false;
   // A file that ends may leave behind and could not start with, such as their socket; removed before each run.
   std::string left_behind{};
+  // A folder for such files, made before each run and removed with all that is in it behind it; empty: none.
+  std::string folder{};
   // Network namespaces to run in; null = this process's.
   const testing::Namespace* measuring_in = nullptr;
   const testing::Namespace* feeding_in = nullptr;

@@ -24,6 +24,32 @@ inline constexpr uint8_t kTestFrame[64] = {
     0x13, 0x88, 0x13, 0x89, 0,   30,  0,    0,  // UDP, no checksum
     's',  'l',  'u',  'i',  'c', 'e', 1,    2, 3,  4,  5,    6,    7,    8,    9, 10, 11, 12, 13, 14, 15, 16};
 
+inline void SwapAddresses(uint8_t* frame) {
+  uint8_t destination[6];
+  std::memcpy(destination, frame, 6);
+  std::memcpy(frame, frame + 6, 6);
+  std::memcpy(frame + 6, destination, 6);
+}
+
+// The test frame's 64 bytes for a frame of that length. `tcp`: of a TCP segment, with an IPv4 header that is right for it.
+inline void WriteTestHeaders(uint8_t* frame, uint32_t length, bool tcp) {
+  std::memcpy(frame, kTestFrame, sizeof kTestFrame);
+  if (!tcp) return;
+  constexpr uint8_t kTcp[20] = {0x13, 0x88, 0x13, 0x89, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff};
+  std::memcpy(frame + 34, kTcp, sizeof kTcp);
+  const uint32_t bytes = length - 14;
+  frame[16] = static_cast<uint8_t>(bytes >> 8);
+  frame[17] = static_cast<uint8_t>(bytes);
+  frame[23] = 6;
+  frame[24] = frame[25] = 0;
+  uint32_t sum = 0;
+  for (size_t i = 14; i < 34; i += 2) sum += uint32_t{frame[i]} << 8 | frame[i + 1];
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = ~((sum & 0xffff) + (sum >> 16));
+  frame[24] = static_cast<uint8_t>(sum >> 8);
+  frame[25] = static_cast<uint8_t>(sum);
+}
+
 inline void SayReady() {
   std::puts("ready");
   std::fflush(stdout);
@@ -37,8 +63,9 @@ class MeasuringEnd {
 
   // Looks at the pattern of one frame.
   void Check(const uint8_t* frame, uint32_t length) {
-    bad_ += length != length_ || std::memcmp(frame + 42, kTestFrame + 42, 6) != 0;
+    bad_ += length != length_ || std::memcmp(frame + kPattern, kTestFrame + kPattern, 6) != 0;
   }
+  bool good() const { return bad_ == 0; }
 
   // Counts packets that were finished with.
   void Count(uint64_t packets) { packets_ += packets; }
@@ -47,7 +74,14 @@ class MeasuringEnd {
   // Where there were fewer than a burst the far end gets time for more, so that each end works on bursts.
   void Begin() { began_ = __rdtsc(); }
   void End(uint64_t packets, uint64_t burst) {
-    if (packets > 0) busy_ += __rdtsc() - began_;
+    Stop(packets > 0);
+    Finish(packets, burst);
+  }
+  // The two halves of End, for who has to count between them.
+  void Stop(bool busy) {
+    if (busy) busy_ += __rdtsc() - began_;
+  }
+  void Finish(uint64_t packets, uint64_t burst) {
     Count(packets);
     if (packets < burst) Pause();
   }
@@ -72,6 +106,7 @@ class MeasuringEnd {
   }
 
  private:
+  static constexpr size_t kPattern = 54;  // behind the headers of TCP, too
   static constexpr Nanoseconds kWarmUp = 100'000'000;
   static constexpr uint64_t kPause = 10'000;  // ticks of the time-stamp counter
 

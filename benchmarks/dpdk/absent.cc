@@ -26,6 +26,7 @@ absl::StatusOr<Sampler> Gro(const CoalesceLoad&) { return Absent(); }
 absl::StatusOr<Sampler> GroInBursts(const CoalesceLoad&) { return Absent(); }
 absl::StatusOr<Sampler> Gso(const GsoFrame&) { return Absent(); }
 absl::StatusOr<std::string> Command(const PortEnd&) { return Absent(); }
+absl::StatusOr<std::string> Command(const PortPair&) { return Absent(); }
 std::string HugeDir() { return ""; }
 
 }  // namespace sluice::bench::dpdk

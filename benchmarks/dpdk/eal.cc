@@ -36,18 +36,28 @@ absl::Status StartEalBesideOurs() {
   return started;
 }
 
-absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count) {
-  rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), count, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                                              static_cast<int>(rte_socket_id()));
+absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count, uint32_t room) {
+  rte_mempool* pool =
+      rte_pktmbuf_pool_create(name.c_str(), count, 256, 0, static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + room),
+                              static_cast<int>(rte_socket_id()));
   if (pool == nullptr) return EalError("rte_pktmbuf_pool_create");
   return pool;
 }
 
-absl::Status StartPort(uint16_t id, rte_mempool* buffers) {
+absl::Status StartPort(uint16_t id, rte_mempool* buffers, bool uncut) {
   constexpr uint16_t kDescriptors = 2048;
-  const rte_eth_conf plain{};
+  rte_eth_conf wanted{};
+  rte_eth_dev_info can{};
+  if (uncut && rte_eth_dev_info_get(id, &can) == 0) {
+    wanted.rxmode.offloads =
+        can.rx_offload_capa &
+        (RTE_ETH_RX_OFFLOAD_TCP_LRO | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_SCATTER);
+    wanted.txmode.offloads =
+        can.tx_offload_capa &
+        (RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+  }
   const unsigned socket = rte_socket_id();
-  if (rte_eth_dev_configure(id, 1, 1, &plain) != 0) return EalError("rte_eth_dev_configure");
+  if (rte_eth_dev_configure(id, 1, 1, &wanted) != 0) return EalError("rte_eth_dev_configure");
   if (rte_eth_rx_queue_setup(id, 0, kDescriptors, socket, nullptr, buffers) != 0) return EalError("rx queue");
   if (rte_eth_tx_queue_setup(id, 0, kDescriptors, socket, nullptr) != 0) return EalError("tx queue");
   if (rte_eth_dev_start(id) != 0) return EalError("rte_eth_dev_start");

@@ -20,10 +20,12 @@ absl::Status StartEal(int cpu, const std::vector<std::string>& more);
 // free ones. Any number of times.
 absl::Status StartEalBesideOurs();
 
-// One queue each way of the port `id`, started.
-absl::Status StartPort(uint16_t id, rte_mempool* buffers);
+// One queue each way of the port `id`, started. `uncut`: it sends and receives TCP segments that are still to be cut, as
+// far as it can.
+absl::Status StartPort(uint16_t id, rte_mempool* buffers, bool uncut = false);
 
-absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count);
+// Buffers that hold `room` bytes behind their headroom.
+absl::StatusOr<rte_mempool*> MakeBuffers(const std::string& name, unsigned count, uint32_t room = 2048);
 
 // The last error of DPDK in words, after `what`.
 absl::Status EalError(const std::string& what);

@@ -115,6 +115,13 @@ absl::StatusOr<std::string> Command(const PortEnd& end) {
                       end.busy ? " --busy" : "");
 }
 
+absl::StatusOr<std::string> Command(const PortPair& pair) {
+  return absl::StrCat(BenchProgram("dpdk_port_pair"), " --mode=", pair.mode, " --vdev=", pair.vdevs[0],
+                      " --vdev=", pair.vdevs[1], " --cpu=", pair.cpu, " --length=", pair.length,
+                      " --huge-dir=", pair.huge_dir, " --under-way=", pair.under_way, " --room=", pair.room,
+                      pair.tso ? " --tso" : "", pair.feeds ? " --seconds=0" : "");
+}
+
 std::string HugeDir() {
   const char* named = std::getenv("SLUICE_BENCH_HUGE_DIR");
   return named == nullptr ? "" : named;

@@ -5,6 +5,7 @@
 // DPDK's side of the pairs that run in this process: one lcore, huge pages where ours has them too. Where the
 // build found no DPDK each of these answers kUnavailable with the package (absent.cc).
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -31,6 +32,20 @@ struct PortEnd {
   bool busy = false;       // measures its work apart from its waiting
 };
 absl::StatusOr<std::string> Command(const PortEnd& end);
+
+// The same of two ports in one process (port_pair.cc).
+struct PortPair {
+  std::string mode;  // "circle" or "bridge"
+  std::array<std::string, 2> vdevs;
+  int cpu = 0;
+  uint32_t length = 64;
+  std::string huge_dir{};
+  bool feeds = false;  // measures nothing, and goes on until it is ended
+  bool tso = false;    // frames are TCP segments that are still to be cut
+  uint32_t under_way = 512;
+  uint32_t room = 2048;  // bytes that a buffer holds
+};
+absl::StatusOr<std::string> Command(const PortPair& pair);
 
 // Where run.sh has mounted hugetlbfs; empty when it has not.
 std::string HugeDir();

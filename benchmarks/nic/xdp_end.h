@@ -66,8 +66,6 @@ inline bool ParseXdpOptions(int argc, char** argv, XdpEndOptions& options) {
   return !options.interface.empty() && options.length >= sizeof(kTestFrame);
 }
 
-inline void SwapAddresses(uint8_t* frame) { std::swap_ranges(frame, frame + 6, frame + 6); }
-
 inline void WaitReadable(int fd) {
   pollfd waited{.fd = fd, .events = POLLIN, .revents = 0};
   poll(&waited, 1, kXdpSleepMs);

@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 {
-  sh cmake/install-packages.sh
+  sh cmake/install-packages.sh required optional measured
   cmake --preset bench
   cmake --build --preset bench
 } >&2

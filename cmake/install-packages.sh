@@ -3,15 +3,15 @@
 # Installs what is missing of packages.txt, and does nothing when nothing is. Root is asked for, by sudo, only then. Fails
 # when a required package cannot be had; an optional one that cannot is named with what it would be for.
 #
-#   sh cmake/install-packages.sh            everything
-#   sh cmake/install-packages.sh required   only what the build needs
+#   sh cmake/install-packages.sh            what is required and what is optional
+#   sh cmake/install-packages.sh KIND...    only what is of these kinds; "required": what the build needs
 set -u
 list=$(dirname "$0")/packages.txt
 kinds=${1:-required optional}
 
 # Prints "<required|optional> <package> <purpose>" a line.
 packages() {
-  awk '/^# (required|optional):/ { kind = substr($2, 1, 8); purpose = substr($0, 13); next }
+  awk '/^# (required|optional|measured):/ { kind = substr($2, 1, 8); purpose = substr($0, 13); next }
        /^[a-z]/ { print kind, $1, purpose }' "$list"
 }
 

@@ -63,6 +63,8 @@ void GuestSink::Replace(const RingPlace& place) {
 
 RingPosition GuestSink::Stop() {
   running_ = false;
+  log_ = nullptr;
+  shape_.packed ? packed_.LetGo() : split_.LetGo();
   return position();
 }
 

@@ -65,6 +65,7 @@ RingPosition GuestSource::Stop() {
   loans_ = nullptr;
   held_count_ = 0;
   running_ = false;
+  shape_.packed ? packed_.LetGo() : split_.LetGo();
   return position();
 }
 

@@ -24,6 +24,7 @@ class PackedRing {
  public:
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
   void Replace(const RingPlace& place);
+  void LetGo() { place_ = {}; }  // of memory and log. Nothing but the position is of use then
   RingPosition position() const;
   uint32_t outstanding() const { return outstanding_; }  // slots
 

@@ -27,6 +27,7 @@ class SplitRing {
  public:
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
   void Replace(const RingPlace& place);
+  void LetGo() { place_ = {}; }  // of memory and log. Nothing but the position is of use then
   RingPosition position() const { return {.available = taken_, .used = used_}; }
   // Chains that were taken and are with us.
   uint32_t outstanding() const { return static_cast<uint16_t>(taken_ - used_); }

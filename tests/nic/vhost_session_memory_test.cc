@@ -242,6 +242,17 @@ TEST_CASE("what a ring writes is logged where the front-end reads it, and no mor
   CHECK(SharedMappings() == mappings - 1);
 }
 
+TEST_CASE("a driver that is ready while no memory is shared ends the connection, with what to set") {
+  VhostScene scene;
+  scene.Greet();
+  scene.SetUpRing(0);
+  scene.Tell(Request::kSetStatus, 0xb);
+  CHECK(scene.Complaint() == "");
+  scene.Tell(Request::kSetStatus, 0xf);
+  CHECK_THAT(scene.Complaint(), Catch::StartsWith("SET_STATUS: ") && Catch::Contains("no memory"));
+  CHECK_THAT(std::string(scene.session->Snapshot().last_error.message()), Catch::Contains("share=on"));
+}
+
 TEST_CASE("a log that ends before the memory does, or past its file, is refused") {
   const uint64_t bytes = 0x40100000 / 4096 / 8;
   const VhostLogArea area =

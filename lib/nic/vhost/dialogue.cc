@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was negotiated, and which message goes to which handler.
+#include <linux/virtio_config.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -213,9 +214,13 @@ absl::Status VhostDialogue::SetProtocolFeatures(uint64_t features) {
   return absl::OkStatus();
 }
 
-// virtio 1.2, 2.1. 0 resets the device: front-ends have stopped the rings by then.
+// virtio 1.2, 2.1. 0 resets the device: front-ends have stopped the rings by then. One that shares no memory goes on as if it did
+// (QEMU 7.2 does, of memory that it cannot share), and comes to light when the driver is ready.
 absl::Status VhostDialogue::SetStatus(uint64_t status) {
   if (status > 0xff) return VhostBreach(absl::StrCat("status 0x", absl::Hex(status)));
+  const bool kicked = std::any_of(rings_.begin(), rings_.end(), [](const Ring& r) { return r.kicked; });
+  if ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && kicked && memory_ == nullptr)
+    return VhostBreach("the guest's driver is ready, and no memory of it is shared", kShareGuestMemory);
   status_ = static_cast<uint8_t>(status);
   if (status == 0) StopAll();
   return absl::OkStatus();

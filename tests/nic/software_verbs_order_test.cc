@@ -6,7 +6,10 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <vector>
 
+#include "base/unique_fd_internal.h"
+#include "nic/softverbs/control_socket_internal.h"
 #include "sluice/nic/software_verbs_config.h"
 #include "tests/nic/soft_nic.h"
 #include "tests/support/wire_ends.h"
@@ -81,17 +84,45 @@ TEST_CASE("an order that is none is answered with what could be said") {
   CHECK_THAT(device.Tell(std::string(1000, 'x')), Catch::Contains("show, cable"));
 }
 
-TEST_CASE("a caller that says nothing, or goes away, does not keep others from being heard for ever") {
-  Controlled device;
-  for (int i = 0; i < 20; ++i) {
-    const int mute = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+// Callers that are connected, and say nothing.
+std::vector<UniqueFd> Mutes(const Controlled& device, size_t count) {
+  std::vector<UniqueFd> mutes;
+  while (mutes.size() < count) {
+    mutes.emplace_back(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     device.path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    CHECK(connect(mute, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-    close(mute);
+    REQUIRE(connect(mutes.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
   }
+  return mutes;
+}
+
+TEST_CASE("callers that go away without a word do not keep others from being heard") {
+  Controlled device;
+  for (int i = 0; i < 5; ++i) (void)Mutes(device, 20);
   CHECK_THAT(device.Tell("show"), Catch::Contains("device soft0"));
+}
+
+TEST_CASE("several callers are served at once, each when it orders") {
+  Controlled device;
+  const std::vector<UniqueFd> mutes = Mutes(device, kMostCallers - 1);
+  CHECK(device.Tell("cable pull") == "");
+  for (size_t i = mutes.size(); i-- > 0;) {
+    const std::string order = "show";
+    REQUIRE(send(mutes[i].get(), order.data(), order.size(), MSG_NOSIGNAL) > 0);
+    std::string answer(kLongestAnswer, '\0');
+    REQUIRE(recv(mutes[i].get(), answer.data(), answer.size(), 0) > 0);
+    CHECK_THAT(answer, Catch::Contains("port down"));
+  }
+}
+
+TEST_CASE("one caller too many is heard, and the one that was silent the longest let go") {
+  Controlled device;
+  const std::vector<UniqueFd> mutes = Mutes(device, kMostCallers);
+  CHECK_THAT(device.Tell("show"), Catch::Contains("device soft0"));
+  char none;
+  CHECK(recv(mutes.front().get(), &none, 1, 0) == 0);
+  CHECK(recv(mutes.back().get(), &none, 1, MSG_DONTWAIT) < 0);
 }
 
 TEST_CASE("a control socket of a device that lives is not taken over, one of a device that died is") {

@@ -29,7 +29,9 @@ class Parts {
   PacketPool& pool() { return *pool_; }
   const ibv_mr& region() { return *region_; }
   void Deregister() { region_.reset(); }
-  QueueOptions options() { return {.rx_ring = 64, .tx_ring = 64, .pool = pool_.get()}; }
+  QueueOptions options(uint16_t rx_queues = 1) {
+    return {.rx_queues = rx_queues, .rx_ring = 64, .tx_ring = 64, .pool = pool_.get()};
+  }
   Burst Frames(size_t count) {
     Burst burst;
     while (burst.size() < count) burst.Push(MakePacket(*pool_, UdpFrame({})));
@@ -65,6 +67,24 @@ TEST_CASE("what is under way when a send queue fails is counted once as lost, an
   CHECK(parts.AllHome());
 }
 
+TEST_CASE("an event of the card is about the receive queue whose part it names") {
+  Parts parts;
+  VerbsRxQueue rx(QueueId{0}, parts.device(), VerbsArrivals(parts.device(), {}), parts.alarm());
+  REQUIRE(rx.Open(parts.options(2), parts.region()) == absl::OkStatus());
+  ibv_async_event event{};
+  event.event_type = IBV_EVENT_WQ_FATAL;
+  CHECK_FALSE(rx.Has(event));
+  event.element.wq = rx.receiver().work();
+  CHECK(rx.Has(event));
+  event.event_type = IBV_EVENT_CQ_ERR;
+  CHECK_FALSE(rx.Has(event));
+  event.element.cq = rx.receiver().completions();
+  CHECK(rx.Has(event));
+  event.event_type = IBV_EVENT_PORT_ERR;
+  CHECK_FALSE(rx.Has(event));
+  rx.Close();
+}
+
 // As a card does that cannot go on.
 void Break(const VerbsReceiver& receiver) {
   ibv_wq_attr work{};
@@ -85,11 +105,14 @@ bool Receives(const VerbsReceiver& receiver) {
 }
 
 TEST_CASE("a receive queue whose queue pair fails is filled again, and loses nothing of the pool") {
-  // A work queue, and a queue pair of its own.
-  Parts parts(GENERATE(SoftwareVerbsHardware(), SoftwareVerbsHardware{.max_work_queues = 0}));
+  // One of two is a work queue; the only one is that of a queue pair, as where the card has no work queues.
+  const uint16_t queues = GENERATE(uint16_t{1}, uint16_t{2});
+  const bool works = GENERATE(true, false);
+  Parts parts(works ? SoftwareVerbsHardware() : SoftwareVerbsHardware{.max_work_queues = 0});
   {
     VerbsRxQueue rx(QueueId{0}, parts.device(), VerbsArrivals(parts.device(), {}), parts.alarm());
-    REQUIRE(rx.Open(parts.options(), parts.region()) == absl::OkStatus());
+    REQUIRE(rx.Open(parts.options(queues), parts.region()) == absl::OkStatus());
+    REQUIRE((rx.receiver().work() != nullptr) == (works && queues == 2));
     for (int round = 0; round < 5; ++round) {
       Break(rx.receiver());
       Burst burst;

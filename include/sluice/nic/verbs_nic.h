@@ -17,13 +17,18 @@
 // with VerbsTake::kAll for the interface that carries your own login.
 //
 // Capabilities: those that ibv_query_device_ex(3) reports, and for the rest what a trial at Open showed; described()
-//   says of each whether it was found, or what is missing.
-// mlx5 cards: described() also says what their library libmlx5 tells beyond verbs. Of that, lag_port is used. This has
-//   met no card, only a library that stands in for libmlx5.
+//   says of each whether it was found, or what is missing. What trials showed is kept for the process, and void for a
+//   card that reports other GUIDs, another firmware, or any other ability; a failure that may pass is not kept.
+// mlx5 cards: described() also says what their library libmlx5 tells beyond verbs. Of that, lag_port is used, and tunnel
+//   offloads, without which their queue pairs do not spread by headers in tunnels. This has met no card, only a library
+//   that stands in for libmlx5. Their checksum verdicts come with ports of one receive queue only: of work queues, over
+//   which frames are spread, libmlx5 (44 and 64 were looked at) tells none, and frames come as kUnknown.
 // Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
 //   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
 //   SetRss and UpdateRule put the new above the old, or below it, and then take the old away: each frame meets exactly
-//   one. The hash itself is not told; some cards make it alike for both directions of a flow.
+//   one. The hash itself is not told, for verbs have no word for it: what completions can be asked for (IBV_WC_EX_WITH_...,
+//   ibv_create_cq_ex(3)) leaves it out, and ibv_cq_ex has no call that reads it. Packet::rss_type stays kNone; who needs
+//   a hash computes it (packet/rss.h). Some cards make theirs alike for both directions of a flow.
 // Rules: a RuleMatch in the card's words (ibv_create_flow(3)). Which headers and masks a card takes, nobody knows
 //   before it is asked: described() tells what came of some trials, and InstallRule asks, and refuses with the card's
 //   errno. A rule that spreads names ipv4 or ipv6, of the tunnel where it names one: a queue pair hashes one kind. A card
@@ -85,7 +90,9 @@ struct VerbsNicOptions {
 
   // Receive through completion queues of the extended kind, which tell marks, where the card has them. A burst is received
   // by one call into the driver all the same, until a rule marks, or as long as the card is asked for neither of the next
-  // two; then, and until Stop, by some calls for each frame. False: rules that mark are refused.
+  // two; then, and until Stop, by some calls for each frame. By those from the start where a trial at Open showed that
+  // the driver does not take both ways on one queue (described(): "plain polls of extended queues"). False: rules that
+  // mark are refused.
   bool marks = true;
 
   // What is asked of arrivals, of the card where it can, else of software; modes() tells which. A card's tag of all

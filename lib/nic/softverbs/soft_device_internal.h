@@ -51,6 +51,8 @@ struct SoftDevice {
     SetFaults(asked.faults);
   }
 
+  static uint16_t CountDevices();  // device.cc
+
   // device.cc. Under the gate.
   // ---------------------------------------------------------------------------------------------------------
   // Moves what can move, some bursts at the most, and sees to queues that were overrun by it; whether anything moved.
@@ -76,6 +78,7 @@ struct SoftDevice {
   mutable std::mutex gate;
 
   const SoftwareVerbsOptions options;
+  const uint16_t made = CountDevices();  // in this process, before this one
   const Clock& clock;
   SoftMemory memory;
   SoftPort port;

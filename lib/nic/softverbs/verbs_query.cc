@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the device says of itself.
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "nic/softverbs/verbs_objects_internal.h"
@@ -16,11 +18,23 @@ constexpr uint32_t kMaxDomains = 1u << 16;
 
 int Capped(uint32_t count) { return static_cast<int>(std::min<uint32_t>(count, 0x7fffffff)); }
 
+// As of the device, but for the two bytes in the middle: each device that is made is an image of its own, and what is
+// known of one is not taken for another's.
+uint64_t ImageGuid(const SoftDevice& device) {
+  std::array<uint8_t, 8> bytes;
+  const uint64_t guid = SoftGuid(device.options.mac);
+  std::memcpy(bytes.data(), &guid, sizeof(guid));
+  bytes[3] = static_cast<uint8_t>(device.made >> 8);
+  bytes[4] = static_cast<uint8_t>(device.made);
+  return std::bit_cast<uint64_t>(bytes);
+}
+
 ibv_device_attr DescribeBase(const SoftDevice& device) {
   const SoftwareVerbsHardware& hardware = device.hardware();
   ibv_device_attr attr{};
   std::strcpy(attr.fw_ver, "0.1.0");
-  attr.node_guid = attr.sys_image_guid = SoftGuid(device.options.mac);
+  attr.node_guid = SoftGuid(device.options.mac);
+  attr.sys_image_guid = ImageGuid(device);
   attr.max_mr_size = ~uint64_t{0};
   attr.page_size_cap = ~uint64_t{0xfff};
   attr.vendor_id = kVendor;

@@ -176,7 +176,7 @@ absl::Status VerbsPort::CheckWanted(const VerbsNicOptions& options) const {
   if (options.segmentation == Want::kRequire && max_segmented_ == 0) {
     return lacks("segmentation", "set segmentation=kPrefer: it is then done in software");
   }
-  if (options.extended_send == Want::kRequire && !extended_send_) {
+  if (options.extended_send == Want::kRequire && !extended_send()) {
     return lacks("extended send calls", "set extended_send=kPrefer");
   }
   return options.lag_port == 0 ? absl::OkStatus() : CheckLagPort(options.lag_port);
@@ -204,11 +204,10 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& m
   domain_.reset(ibv_alloc_pd(context_));
   if (domain_ == nullptr)
     return Failed(errno, "open", "", "no protection domain", "close other RDMA programs");
-  Describe(attr);
-  TryCompletions();
-  if (absl::Status tried = TryQueuePair(); !tried.ok()) return tried;
-  DescribeSpread(attr);
   mlx5_.emplace(*context_, mlx5);
+  Describe(attr);
+  if (absl::Status tried = Try(attr); !tried.ok()) return tried;
+  DescribeSpread(attr);
   described_.insert(described_.end(), mlx5_->described().begin(), mlx5_->described().end());
   return CheckWanted(options);
 }

@@ -2,7 +2,7 @@
 #ifndef SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
 #define SLUICE_NIC_VERBS_DEVICE_INTERNAL_H_
 
-// One port of one device: found and opened (device.cc), asked what it can (abilities.cc).
+// One port of one device: found and opened (device.cc), asked what it can (abilities.cc), and tried (trials.cc).
 
 #include <memory>
 #include <optional>
@@ -13,10 +13,14 @@
 #include "absl/status/statusor.h"
 #include "nic/verbs/mlx5_internal.h"
 #include "nic/verbs/objects_internal.h"
+#include "nic/verbs/trials_internal.h"
 #include "sluice/nic/link_state.h"
 #include "sluice/nic/verbs_nic.h"
 
 namespace sluice {
+
+// "ibv_create_flow: EINVAL (...)"
+std::string CallFailed(const char* call, int error);
 
 class VerbsPort {
  public:
@@ -33,13 +37,15 @@ class VerbsPort {
   const Capabilities& able() const { return able_; }
   uint32_t max_pieces() const { return max_pieces_; }
   // What completions of the extended kind can tell: IBV_WC_EX_WITH_... in a set; 0 = there are none.
-  uint64_t told() const { return told_; }
+  uint64_t told() const { return trials_.told; }
+  // Whether such a queue may be polled by ibv_poll_cq(3), too.
+  bool polls_plainly() const { return trials_.polls_plainly; }
   // Whether receive queues are work queues, over which frames can be spread.
   bool spreads() const { return able_.rss_table_size > 0; }
-  bool blocks_own_multicast() const { return blocks_own_multicast_; }
-  uint32_t priorities() const { return priorities_; }        // that rules can have: 0 to one less
+  bool blocks_own_multicast() const { return trials_.blocks_own_multicast; }
+  uint32_t priorities() const { return trials_.priorities; }  // that rules can have: 0 to one less
   uint32_t max_segmented() const { return max_segmented_; }  // payload bytes of what is cut; 0 = cuts nothing
-  bool extended_send() const { return extended_send_; }
+  bool extended_send() const { return trials_.extended_send; }
   bool keeps_fcs() const { return keeps_fcs_; }
   uint32_t max_rate() const { return max_rate_; }  // kbit/s; 0 = no pacing
   // Of the stamps of completions: the bits that count, and how many they are in a millisecond.
@@ -66,15 +72,20 @@ class VerbsPort {
   void DescribeSizes(const ibv_device_attr& attr);
   void DescribeFrames(const ibv_device_attr_ex& attr);
   void DescribeSpread(const ibv_device_attr_ex& attr);
-  int TrySpread(ibv_cq& completions) const;
+  absl::Status Try(const ibv_device_attr_ex& attr);
+  void TryAll(ibv_cq& completions, ibv_qp& pair);
   void TryCompletions();
-  void TryExtendedSend(ibv_cq& completions);
-  absl::Status TryQueuePair();
+  int TryPlainPolls() const;
+  int TryExtendedSend(ibv_cq& completions) const;
   void TryRules(ibv_qp& pair);
-  void TryBlocking(ibv_cq& completions);
+  void TryPriorities(ibv_qp& pair);
+  int TryBlocking(ibv_cq& completions);
+  int TrySpread(ibv_cq& completions) const;
   absl::Status NoRawPackets(int error) const;
   // Of a capability with this name. `missing` says why it is not there; empty: it is.
   void Note(std::string name, std::string missing, std::string detail = "");
+  // Of a trial, with the errno that came of the call; 0: found.
+  void NoteTrial(std::string name, const char* call, int error);
 
   const std::string name_;
   VerbsPtr<ibv_context> opened_;  // unless the caller opened it
@@ -85,16 +96,13 @@ class VerbsPort {
   NodeId node_ = kUnknownNode;
   uint32_t mtu_ = 0;
   uint32_t max_pieces_ = 1;
-  uint32_t priorities_ = 1;
-  uint64_t told_ = 0;
-  bool blocks_own_multicast_ = false;
   uint32_t max_segmented_ = 0;
-  bool extended_send_ = false;
   bool strips_ = false;
   bool keeps_fcs_ = false;
   uint32_t max_rate_ = 0;
   uint64_t stamp_mask_ = 0;
   uint64_t stamps_a_millisecond_ = 0;
+  VerbsTrials trials_;
   std::optional<Mlx5> mlx5_;  // once it was asked
   Capabilities able_;
   std::vector<VerbsCapability> described_;

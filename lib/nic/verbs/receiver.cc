@@ -20,7 +20,8 @@ absl::StatusOr<VerbsReceiver> VerbsReceiver::Make(const VerbsPort& device,
   if (!completions.ok()) return completions.status();
   VerbsReceiver made;
   made.completions_ = *std::move(completions);
-  absl::Status done = device.spreads() ? made.MakeWork(device, options) : made.MakePair(device, options);
+  const bool spread = options.spread && device.spreads();
+  absl::Status done = spread ? made.MakeWork(device, options) : made.MakePair(device, options);
   if (!done.ok()) return done;
   return made;
 }

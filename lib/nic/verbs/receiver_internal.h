@@ -4,9 +4,11 @@
 
 // Where the card puts frames of one receive queue, in either of two shapes:
 //
-//   cards that spread:  rule ──▶ pair (spreads over one) ──▶ work queue ──▶ completions
-//                       spread ───────────────────────────────▲
-//   other cards:        rule ──▶ pair, with a receive queue of its own ──▶ completions
+//   one of several that frames are spread over:  rule ──▶ pair (spreads over one) ──▶ work queue ──▶ completions
+//                                                spread ───────────────────────────────▲
+//   else:                                        rule ──▶ pair, with a receive queue of its own ──▶ completions
+//
+// The latter where it will do: libmlx5 (44 and 64 were looked at) tells of checksums only what a queue of a pair got.
 
 #include "nic/verbs/queue_pair_internal.h"
 
@@ -16,6 +18,7 @@ struct VerbsReceiveOptions {
   uint32_t ring = 0;  // work requests
   ibv_comp_channel* channel = nullptr;
   uint64_t fields = 0;  // that completions tell: as of MakeCompletions
+  bool spread = false;  // frames are to be spread over it, where the card can do that
   bool strip_vlan = false;
   bool keep_fcs = false;
 };
@@ -30,7 +33,7 @@ class VerbsReceiver {
   bool exists() const { return pair_ != nullptr; }
 
   ibv_qp& pair() const { return *pair_; }       // that rules lead to
-  ibv_wq* work() const { return work_.get(); }  // null on cards that do not spread
+  ibv_wq* work() const { return work_.get(); }  // null where nothing is spread
   ibv_cq* completions() const { return completions_.queue.get(); }
   ibv_cq_ex* extended() const { return completions_.extended; }
 

@@ -42,6 +42,7 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArriv
       arrivals_(arrivals),
       by_software_((arrivals.strip_vlan && !arrivals.card_strips()) ||
                    (arrivals.stamp && !arrivals.card_stamps())),
+      always_by_field_(!device.polls_plainly() || arrivals.card_strips() || arrivals.card_stamps()),
       stamps_(device, arrivals.clock),
       channel_(MakeChannel(device)),
       failure_(alarm) {
@@ -56,6 +57,7 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   absl::StatusOr<VerbsReceiver> made = VerbsReceiver::Make(device_, {.ring = options.rx_ring,
                                                                      .channel = channel_.get(),
                                                                      .fields = arrivals_.fields,
+                                                                     .spread = options.rx_queues > 1,
                                                                      .strip_vlan = arrivals_.card_strips(),
                                                                      .keep_fcs = arrivals_.keep_fcs});
   if (!made.ok()) return made.status();
@@ -131,10 +133,11 @@ size_t VerbsRxQueue::Poll(Burst& burst) {
   return burst.size() - before;
 }
 
-// A queue of the extended kind may be polled as a plain one is, by one call for all, as long as it has nothing to tell.
+// A queue of the extended kind is polled as a plain one is, by one call for all, as long as it has nothing to tell; where
+// the card's driver has shown that it may be.
 void VerbsRxQueue::PollCard(Burst& burst) {
   if (receiver_.extended() == nullptr) return PollPlain(burst);
-  if (arrivals_.card_strips() || arrivals_.card_stamps() || marks_.BeginPoll()) return PollExtended(burst);
+  if (always_by_field_ || marks_.BeginPoll()) return PollExtended(burst);
   PollPlain(burst);
   marks_.EndPoll();
 }

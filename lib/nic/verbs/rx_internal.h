@@ -91,7 +91,8 @@ class VerbsRxQueue final : public RxQueue {
   const QueueId id_;
   const VerbsPort& device_;
   const VerbsArrivals arrivals_;
-  const bool by_software_;  // something is left to do that the card does not
+  const bool by_software_;      // something is left to do that the card does not
+  const bool always_by_field_;  // queues of the extended kind are polled, whether or not a rule marks
   VerbsMarkSwitch marks_;
   VerbsStamps stamps_;
   const VerbsPtr<ibv_comp_channel> channel_;

@@ -21,7 +21,8 @@ namespace {
 
 constexpr char kGenuine[] = "libmlx5.so.1";
 constexpr const char* kUnloaded = SLUICE_MLX5_STAND_IN;  // it would answer, but nobody loaded it
-constexpr std::array kExtras = {"compressed completions", "striding receive queues", "lag ports", "LRO"};
+constexpr std::array kExtras = {"compressed completions", "striding receive queues", "tunnel offloads",
+                                "lag ports", "LRO"};
 
 // Loaded as libibverbs would have loaded it; by default with all that is asked for.
 class StandIn {
@@ -36,6 +37,7 @@ class StandIn {
                                      .min_single_wqe_log_num_of_strides = 9,
                                      .max_single_wqe_log_num_of_strides = 16,
                                      .supported_qpts = 1u << IBV_QPT_RAW_PACKET};
+    self_->tells.tunnel_offloads_caps = MLX5DV_RAW_PACKET_CAP_TUNNELED_OFFLOAD_VXLAN;
     self_->tells.num_lag_ports = 2;
   }
   ~StandIn() { dlclose(library_); }
@@ -104,6 +106,7 @@ TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a softwa
   void* const genuine = dlopen(kGenuine, RTLD_NOW | RTLD_NODELETE);  // it tells libibverbs of itself for good
   REQUIRE(genuine != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_modify_qp_lag_port") != nullptr);
+  CHECK(dlsym(genuine, "mlx5dv_create_qp") != nullptr);
   Card card(kGenuine);
   for (const char* name : kExtras) {
     CHECK(card.Told(name).detail == "libmlx5.so.1 does not drive this device");
@@ -118,12 +121,13 @@ TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more"
   CHECK(card.Told("compressed completions").detail == "up to 64 in one; not used");
   CHECK(card.Told("striding receive queues").detail == "strides of 2^6 to 2^13 bytes; not used");
   CHECK(card.Told("lag ports").detail == "2 to choose from");
-  for (const char* name : {"compressed completions", "striding receive queues", "lag ports"}) {
+  for (const char* name :
+       {"compressed completions", "striding receive queues", "tunnel offloads", "lag ports"}) {
     CHECK(card.Told(name).found);
   }
   CHECK_FALSE(card.Told("LRO").found);
   CHECK(library->fields == (MLX5DV_CONTEXT_MASK_CQE_COMPRESION | MLX5DV_CONTEXT_MASK_STRIDING_RQ |
-                            MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS));
+                            MLX5DV_CONTEXT_MASK_TUNNEL_OFFLOADS | MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS));
 }
 
 TEST_CASE("an extra that an mlx5 card lacks is told by the field that says so") {
@@ -132,6 +136,7 @@ TEST_CASE("an extra that an mlx5 card lacks is told by the field that says so") 
   Card card(library.path());
   CHECK(card.Told("compressed completions").detail == "cqe_comp_caps.max_num is 0");
   CHECK(card.Told("striding receive queues").detail == "striding_rq_caps has no raw packets");
+  CHECK(card.Told("tunnel offloads").detail == "tunnel_offloads_caps is 0");
   CHECK(card.Told("lag ports").detail == "num_lag_ports is 0");
   for (const char* name : kExtras) CHECK_FALSE(card.Told(name).found);
 }
@@ -155,6 +160,51 @@ TEST_CASE("a libmlx5 of before there was a choice of ports lacks that, and no mo
   CHECK(card.Told("compressed completions").found);
   CHECK(card.Told("lag ports").detail == library.path() + std::string(" lacks mlx5dv_modify_qp_lag_port"));
   CHECK(card.RefusalOf(1).code() == absl::StatusCode::kUnimplemented);
+}
+
+// The calls for a port of two queues that spreads VXLAN by what is inside.
+std::vector<Mlx5StandIn::PairCall> PairsFor(Card& card, StandIn& library, absl::Status& installed) {
+  const auto pool = Pool();
+  const auto nic = card.OpenNic({});
+  QueueOptions queues = SmallQueues(*pool);
+  queues.rx_queues = 2;
+  REQUIRE(nic->Start(queues) == absl::OkStatus());
+  CHECK(library->pair_calls.empty());  // outside of tunnels, verbs will do
+  installed = nic->InstallRule(*Rule::Parse("pattern ipv4 / udp dst is 4789 / vxlan / eth / ipv4 / tcp / end "
+                                            "actions rss / end"))
+                  .status();
+  return library->pair_calls;
+}
+
+TEST_CASE("frames are spread by headers in tunnels over pairs with the tunnel offloads of mlx5 cards") {
+  StandIn library;
+  Card card(library.path());
+  absl::Status installed;
+  const auto calls = PairsFor(card, library, installed);
+  CHECK(installed == absl::OkStatus());
+  REQUIRE(calls.size() == 1);
+  CHECK((calls[0].hash_fields & IBV_RX_HASH_INNER) != 0);
+  CHECK(calls[0].fields == MLX5DV_QP_INIT_ATTR_MASK_QP_CREATE_FLAGS);
+  CHECK(calls[0].flags == MLX5DV_QP_CREATE_TUNNEL_OFFLOADS);
+}
+
+TEST_CASE("an mlx5 card that refuses a pair with tunnel offloads refuses the rule, with its errno") {
+  StandIn library;
+  library->pair_error = EOPNOTSUPP;
+  Card card(library.path());
+  absl::Status installed;
+  CHECK(PairsFor(card, library, installed).size() == 1);
+  CHECK(ProblemOf(installed)->capability == "RSS by headers in tunnels");
+  CHECK(ProblemOf(installed)->error_number == EOPNOTSUPP);
+}
+
+TEST_CASE("an mlx5 card without tunnel offloads is asked for pairs by verbs alone") {
+  StandIn library;
+  library->tells.tunnel_offloads_caps = 0;
+  Card card(library.path());
+  absl::Status installed;
+  CHECK(PairsFor(card, library, installed).empty());
+  CHECK(installed == absl::OkStatus());
 }
 
 TEST_CASE("a port of a bond that the card has not is refused with the reason and a remedy") {

@@ -25,7 +25,7 @@ std::string Ask(void* library, const std::string& name, ibv_context& context, ml
   if (!drives(context.device)) return absl::StrCat(name, " does not drive this device");
   mlx5dv_context asked{};
   asked.comp_mask = MLX5DV_CONTEXT_MASK_CQE_COMPRESION | MLX5DV_CONTEXT_MASK_STRIDING_RQ |
-                    MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS;
+                    MLX5DV_CONTEXT_MASK_TUNNEL_OFFLOADS | MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS;
   const int error = query(&context, &asked);
   if (error != 0) return absl::StrCat("mlx5dv_query_device: ", ErrnoText(error));
   told = asked;
@@ -49,6 +49,14 @@ VerbsCapability Striding(const mlx5dv_striding_rq_caps& caps) {
                           : "striding_rq_caps has no raw packets"};
 }
 
+VerbsCapability Tunnels(uint32_t caps, bool callable) {
+  const bool found = caps != 0 && callable;
+  const char* const missing = caps == 0 ? "tunnel_offloads_caps is 0" : "the library lacks mlx5dv_create_qp";
+  return {.name = "tunnel offloads",
+          .found = found,
+          .detail = found ? "used where frames are spread by headers in tunnels" : missing};
+}
+
 std::string MissingPorts(uint8_t ports) { return ports > 1 ? "" : absl::StrCat("num_lag_ports is ", ports); }
 
 }  // namespace
@@ -64,16 +72,27 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
   } else {
     lag_missing_ = silent;
   }
+  auto* const create_pair =
+      silent.empty() ? Find<decltype(mlx5dv_create_qp)>(library_.get(), "mlx5dv_create_qp") : nullptr;
+  if (told.tunnel_offloads_caps != 0) create_pair_ = create_pair;
   const bool lag = lag_missing_.empty();
   if (lag) lag_ports_ = told.num_lag_ports;
   described_ = {Compression(told.cqe_comp_caps),
                 Striding(told.striding_rq_caps),
+                Tunnels(told.tunnel_offloads_caps, create_pair != nullptr),
                 {.name = "lag ports",
                  .found = lag,
                  .detail = lag ? absl::StrCat(lag_ports_, " to choose from") : lag_missing_},
                 {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
   if (silent.empty()) return;
   for (VerbsCapability& one : described_) one.detail = silent;
+}
+
+ibv_qp* Mlx5::CreateTunnelPair(ibv_context& context, ibv_qp_init_attr_ex& asked) const {
+  mlx5dv_qp_init_attr more{};
+  more.comp_mask = MLX5DV_QP_INIT_ATTR_MASK_QP_CREATE_FLAGS;
+  more.create_flags = MLX5DV_QP_CREATE_TUNNEL_OFFLOADS;
+  return create_pair_(&context, &asked, &more);
 }
 
 }  // namespace sluice

@@ -9,12 +9,15 @@
 // It is looked up among what is loaded, and not loaded: a process without such a card stays without it, and the one
 // that is found is the one that drives the card.
 //
-// One thing is used, the port of a bond. The others are told, for whoever chooses cards:
+// Two things are used: the port of a bond; and tunnel offloads, a flag without which a queue pair that spreads by headers
+// in tunnels is refused (EOPNOTSUPP). The others are told, for whoever chooses cards:
 //   compressed completions   the polling of libmlx5 (36, 44 and 64 were looked at) takes a block of them for one
 //                            completion, and its bytes for those of a frame: they are for programs that read the
-//                            card's queue themselves.
-//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone.
-//   LRO                      of receive queues that DEVX made; here verbs make them.
+//                            card's queue themselves. A queue made with them (mlx5dv_create_cq(3)) would lose frames.
+//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone; and how many
+//                            strides a frame took, a completion of verbs does not tell.
+//   LRO                      of receive queues that DEVX made; here verbs make them, and mlx5dv_create_qp(3) has no flag
+//                            for it.
 
 #include <dlfcn.h>
 #include <infiniband/verbs.h>
@@ -25,6 +28,8 @@
 #include <vector>
 
 #include "sluice/nic/verbs_nic.h"
+
+struct mlx5dv_qp_init_attr;
 
 namespace sluice {
 
@@ -44,6 +49,11 @@ class Mlx5 {
   // (mlx5dv_modify_qp_lag_port(3)). Returns an errno; EOPNOTSUPP: the ports are no bond.
   int SetLagPort(ibv_qp& pair, uint8_t port) const { return set_lag_port_(&pair, port); }
 
+  // Whether queue pairs that look into tunnels are made by the next, and not by ibv_create_qp_ex(3).
+  bool makes_tunnel_pairs() const { return create_pair_ != nullptr; }
+  // Null with an errno on failure (mlx5dv_create_qp(3)).
+  ibv_qp* CreateTunnelPair(ibv_context& context, ibv_qp_init_attr_ex& asked) const;
+
  private:
   struct Close {
     void operator()(void* library) const { dlclose(library); }
@@ -54,6 +64,7 @@ class Mlx5 {
   std::string lag_missing_;
   uint8_t lag_ports_ = 0;
   int (*set_lag_port_)(ibv_qp*, uint8_t) = nullptr;
+  ibv_qp* (*create_pair_)(ibv_context*, ibv_qp_init_attr_ex*, mlx5dv_qp_init_attr*) = nullptr;
 };
 
 }  // namespace sluice

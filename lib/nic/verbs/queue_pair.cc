@@ -61,12 +61,15 @@ absl::StatusOr<VerbsSender> MakeSender(const VerbsPort& device, const VerbsSendO
                        "use shorter rings, fewer queues, or a smaller max_inline");
 }
 
-VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsPort& device, ibv_qp_init_attr_ex asked) {
+VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsPort& device, ibv_qp_init_attr_ex asked, bool in_tunnels) {
   asked.comp_mask |= IBV_QP_INIT_ATTR_PD;
   asked.qp_type = IBV_QPT_RAW_PACKET;
   asked.pd = device.domain();
   if (device.blocks_own_multicast()) asked.create_flags |= IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
   if (asked.create_flags != 0) asked.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
+  if (in_tunnels && device.mlx5().makes_tunnel_pairs()) {
+    return VerbsPtr<ibv_qp>(device.mlx5().CreateTunnelPair(*device.context(), asked));
+  }
   return VerbsPtr<ibv_qp>(ibv_create_qp_ex(device.context(), &asked));
 }
 

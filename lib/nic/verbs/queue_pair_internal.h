@@ -49,8 +49,9 @@ absl::StatusOr<VerbsSender> MakeSender(const VerbsPort& device, const VerbsSendO
 
 // A raw packet queue pair that receives, as asked, but for its type, its domain and its flags: multicast that this port
 // sends is kept from it, where the card can do that. A switch behind the port that heard what it floods would learn wrong.
-// Null where the card has none to give, with an errno.
-VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsPort& device, ibv_qp_init_attr_ex asked);
+// `in_tunnels`: it looks at headers in tunnels. Null where the card has none to give, with an errno.
+VerbsPtr<ibv_qp> MakeReceivingPair(const VerbsPort& device, ibv_qp_init_attr_ex asked,
+                                   bool in_tunnels = false);
 
 // From any state to the one in which it receives, or sends (ibv_modify_qp(3)). On the way it forgets what was posted.
 // Returns an errno.

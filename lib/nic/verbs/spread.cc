@@ -60,8 +60,9 @@ VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsPort& device, ibv_rwq_ind_table& t
                        .rx_hash_key_len = kRssKeySize,
                        .rx_hash_key = bytes.data(),
                        .rx_hash_fields_mask = FieldsOf(kind.type)};
-  if (kind.inner && kind.type != RssType::kNone) init.rx_hash_conf.rx_hash_fields_mask |= IBV_RX_HASH_INNER;
-  return MakeReceivingPair(device, init);
+  const bool inner = kind.inner && kind.type != RssType::kNone;
+  if (inner) init.rx_hash_conf.rx_hash_fields_mask |= IBV_RX_HASH_INNER;
+  return MakeReceivingPair(device, init, inner);
 }
 
 absl::StatusOr<VerbsSpread> VerbsSpread::Make(const VerbsPort& device, const RssConfig& config,

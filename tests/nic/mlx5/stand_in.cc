@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/nic/mlx5/stand_in.h"
 
+#include <cerrno>
+
 extern "C" {
 
 sluice::testing::Mlx5StandIn* mlx5_stand_in() {
@@ -15,6 +17,15 @@ int mlx5dv_query_device(ibv_context* /*context*/, mlx5dv_context* answer) {
   self.fields = answer->comp_mask;
   if (self.query_error == 0) *answer = self.tells;
   return self.query_error;
+}
+
+ibv_qp* mlx5dv_create_qp(ibv_context* context, ibv_qp_init_attr_ex* asked, mlx5dv_qp_init_attr* more) {
+  sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
+  self.pair_calls.push_back({.hash_fields = asked->rx_hash_conf.rx_hash_fields_mask,
+                             .fields = more->comp_mask,
+                             .flags = more->create_flags});
+  errno = self.pair_error;
+  return self.pair_error == 0 ? ibv_create_qp_ex(context, asked) : nullptr;
 }
 
 // It came later than the others (rdma-core 30): one build of this library is without.

@@ -18,15 +18,23 @@ struct Mlx5StandIn {
     uint8_t port;
   };
 
+  struct PairCall {
+    uint64_t hash_fields;  // that were asked for
+    uint64_t fields;       // of mlx5dv_qp_init_attr that count
+    uint32_t flags;
+  };
+
   // What it answers.
   bool drives = true;
   int query_error = 0;
   mlx5dv_context tells{};
   int lag_error = 0;
+  int pair_error = 0;  // 0: pairs are made as by ibv_create_qp_ex
 
   // What it was asked.
   uint64_t fields = 0;
   std::vector<LagCall> lag_calls;
+  std::vector<PairCall> pair_calls;
 };
 
 }  // namespace sluice::testing

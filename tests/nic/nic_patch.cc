@@ -2,6 +2,7 @@
 #include "tests/nic/nic_patch.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 
@@ -10,24 +11,28 @@
 namespace sluice::testing {
 namespace {
 
-constexpr int kSleepMilliseconds = 5;  // for as long nobody notices that there is work, or an end
+// What is under way inside a Nic is looked after for some turns, and what waits for room to the end.
+constexpr int kNapMilliseconds = 5;
+constexpr int kDrowsyTurns = 3;
 constexpr int kTurnsBetweenServing = 64;
 
 }  // namespace
 
-NicPatch::NicPatch(Nic& a, Nic& b) : ways_{{.from = a, .to = b}, {.from = b, .to = a}} {
+NicPatch::NicPatch(Nic& a, Nic& b)
+    : ways_{{.from = a, .to = b}, {.from = b, .to = a}}, nudge_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   for (Way& way : ways_) way.waiting.resize(way.from.rx_count());
   thread_ = std::thread([this] { Run(); });
 }
 
 NicPatch::~NicPatch() {
   stop_ = true;
+  (void)eventfd_write(nudge_.get(), 1);
   thread_.join();
 }
 
 void NicPatch::Do(const std::function<void()>& work) {
   work_ = &work;
-  work_.notify_all();
+  (void)eventfd_write(nudge_.get(), 1);
   while (work_ != nullptr) work_.wait(&work);
 }
 
@@ -40,10 +45,10 @@ std::string NicPatch::EventsSoFar() {
 void NicPatch::Run() {
   for (int turn = 0; !stop_; ++turn) {
     if (turn % kTurnsBetweenServing == 0) Serve();
-    if (Carry(ways_[0]) + Carry(ways_[1]) == 0) {
-      Serve();
-      Sleep();
-    }
+    idle_ = Carry(ways_[0]) + Carry(ways_[1]) == 0 ? std::min(idle_ + 1, kDrowsyTurns) : 0;
+    if (idle_ == 0) continue;
+    Serve();
+    Sleep();
   }
 }
 
@@ -77,16 +82,21 @@ size_t NicPatch::Carry(Way& way) {
 }
 
 void NicPatch::Sleep() {
-  std::vector<pollfd> wakers;
+  std::vector<pollfd> wakers = {{.fd = nudge_.get(), .events = POLLIN, .revents = 0}};
+  bool naps = idle_ < kDrowsyTurns;
   for (const Way& way : ways_) {
     wakers.push_back({.fd = way.from.event_fd(), .events = POLLIN, .revents = 0});
     for (uint16_t i = 0; i < way.from.rx_count(); ++i) {
+      naps = naps || !way.waiting[i].empty();
       if (!way.waiting[i].empty()) continue;
       if (!way.from.rx(QueueId{i}).Arm()) return;
       wakers.push_back({.fd = way.from.rx(QueueId{i}).fd(), .events = POLLIN, .revents = 0});
     }
   }
-  poll(wakers.data(), wakers.size(), kSleepMilliseconds);
+  ++sleeps_;
+  poll(wakers.data(), wakers.size(), naps ? kNapMilliseconds : -1);
+  eventfd_t nudged = 0;
+  (void)eventfd_read(nudge_.get(), &nudged);
 }
 
 }  // namespace sluice::testing

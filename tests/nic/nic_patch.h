@@ -3,13 +3,14 @@
 #define SLUICE_TESTS_NIC_NIC_PATCH_H_
 
 // A host that only connects: what comes out of either of two Nics goes into the other, by a thread of its own that also serves
-// them, and sleeps when there is nothing to do.
+// them, and sleeps when there is nothing to do: after a while for as long as nobody wakes it.
 
 #include <atomic>
 #include <functional>
 #include <thread>
 #include <vector>
 
+#include "base/unique_fd_internal.h"
 #include "sluice/nic/nic.h"
 
 namespace sluice::testing {
@@ -29,6 +30,8 @@ class NicPatch {
   uint32_t longest() const { return longest_; }
   // Events of both, in words.
   std::string EventsSoFar();
+  // How often it fell asleep.
+  uint64_t sleeps() const { return sleeps_; }
 
  private:
   struct Way {
@@ -44,9 +47,12 @@ class NicPatch {
 
   Way ways_[2];
   std::string events_;
+  int idle_ = 0;  // turns without work, up to kDrowsyTurns
   std::atomic<uint32_t> longest_{0};
+  std::atomic<uint64_t> sleeps_{0};
   std::atomic<bool> stop_{false};
   std::atomic<const std::function<void()>*> work_{nullptr};
+  const UniqueFd nudge_;  // there is work, or an end
   std::thread thread_;
 };
 

@@ -15,10 +15,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "sluice/nic/model_nic.h"
 #include "sluice/nic/tap_wire.h"
 #include "sluice/nic/vhost_nic.h"
+#include "tests/nic/guest_house.h"
 #include "tests/nic/nic_patch.h"
 #include "tests/support/guest.h"
 #include "tests/support/netns.h"
@@ -27,145 +27,7 @@
 namespace sluice::testing {
 namespace {
 
-constexpr uint64_t kBytes = 4'000'000;
 constexpr uint32_t kManyFrames = 16'000;  // bytes: a packet longer than this was not cut on the way
-constexpr absl::Duration kPatience = absl::Minutes(1);
-
-template <typename T>
-T Take(absl::StatusOr<T> made) {
-  if (!made.ok()) throw std::runtime_error(made.status().ToString());
-  return *std::move(made);
-}
-
-// What a guest has, as QEMU is told.
-struct GuestNic {
-  std::string properties = {};  // of its virtio-net-pci: "packed=on,mrg_rxbuf=off"
-  uint16_t pairs = 1;
-  bool listens = false;  // QEMU does, and the port connects
-};
-
-std::string DevicesOf(const GuestNic& nic, const std::string& path, int last) {
-  const std::string multi = nic.pairs > 1 ? "mq=on," : "";
-  const std::string more = nic.properties.empty() ? "" : "," + nic.properties;
-  // QEMU 7.2 without KVM falls over a vhost-user device that has vectors.
-  return absl::StrCat(
-      "-chardev socket,id=vu,path=", path, nic.listens ? ",server=on,wait=off" : ",reconnect=1",
-      " -netdev vhost-user,id=n0,chardev=vu,queues=", nic.pairs, " -device virtio-net-pci,netdev=n0,", multi,
-      "vectors=0,disable-legacy=on,romfile=,mac=02:00:00:00:00:0", last, more);
-}
-
-// A port on a socket of its own, started.
-class Port {
- public:
-  explicit Port(PacketPool& pool, VhostNicOptions options = {}, uint16_t queues = 1) {
-    options.path = path();
-    nic_ = Take(OpenVhostNic(options));
-    const absl::Status started = nic_->Start({.rx_queues = queues, .tx_queues = queues, .pool = &pool});
-    if (!started.ok()) throw std::runtime_error(started.ToString());
-  }
-  VhostNic& nic() { return *nic_; }
-  std::string path() const { return folder_.file("vhost"); }
-
- private:
-  const TempFolder folder_;
-  std::unique_ptr<VhostNic> nic_;
-};
-
-std::unique_ptr<PacketPool> NewPool() {
-  return Take(PacketPool::Create({.packets = 16384, .huge_pages = HugePages::kOff}));
-}
-
-// The guest whose address ends in `last`, with its interface up and a program that checks streams.
-std::unique_ptr<Guest> Boot(const GuestNic& nic, const std::string& path, int last) {
-  auto guest = std::make_unique<Guest>(GuestOptions{.devices = DevicesOf(nic, path, last)});
-  guest->MustRun(absl::StrCat("ip addr add 10.0.0.", last,
-                              "/24 dev eth0; ip link set eth0 up; "
-                              "stream sink 5000 >/dev/null 2>&1 &"));
-  return guest;
-}
-
-// A kernel here with an interface through which it reaches a guest.
-class Outside {
- public:
-  explicit Outside(PacketPool& pool) : where_(Namespace::Make("outside")) {
-    nic_ = Take(ModelNic::Open({.name = "outside"},
-                               Take(MakeTapWire({.interface = "tap0", .netns = where_.path()}))));
-    const absl::Status started = nic_->Start({.pool = &pool});
-    if (!started.ok()) throw std::runtime_error(started.ToString());
-    where_.MustRun("ip addr add 10.0.0.1/24 dev tap0; ip link set tap0 up");
-    StartSink();
-  }
-  // Anew, for one waits for what is still to come on its connection, also where nobody is left to send it.
-  void StartSink() {
-    sink_.reset();
-    sink_.emplace(where_.Start("exec " + Guest::StreamProgram() + " sink 5000"));
-  }
-  Nic& nic() { return *nic_; }
-  CommandResult Run(const std::string& command) const { return where_.Run(command, kPatience); }
-
- private:
-  const Namespace where_;
-  std::unique_ptr<Nic> nic_;
-  std::optional<Process> sink_;
-};
-
-std::string Ok() { return absl::StrCat("ok ", kBytes, "\n"); }
-std::string SourceTo(int last) { return absl::StrCat(" source 10.0.0.", last, " 5000 ", kBytes); }
-
-// A guest and the outside, and what connects them.
-class House {
- public:
-  explicit House(const GuestNic& kind, VhostNicOptions options = {})
-      : pool_(NewPool()),
-        outside_(*pool_),
-        port_(*pool_, WithRole(options, kind), kind.pairs),
-        patch_(std::in_place, port_.nic(), outside_.nic()),
-        kind_(kind) {
-    BootGuest();
-  }
-  ~House() {
-    guest_.reset();
-    patch_.reset();
-    CHECK(port_.nic().Stop() == absl::OkStatus());
-    CHECK(outside_.nic().Stop() == absl::OkStatus());
-    CHECK(pool_->available() == pool_->options().packets);
-  }
-
-  void BootGuest() {
-    guest_ = Boot(kind_, port_.path(), 2);
-    outside_.StartSink();
-  }
-  Guest& guest() { return *guest_; }
-  NicPatch& patch() { return *patch_; }
-  VhostReport Report() {
-    VhostReport report;
-    patch_->Do([&] { report = port_.nic().report(); });
-    return report;
-  }
-
-  // Pings and streams, both ways; every byte is checked.
-  void CheckTraffic() {
-    INFO(patch_->EventsSoFar());
-    CHECK(guest_->Run("ping -c 3 -i 0.2 -W 5 10.0.0.1", kPatience).ok());
-    CHECK(outside_.Run("ping -c 3 -i 0.2 -W 5 -s 1400 10.0.0.2").ok());
-    CHECK(guest_->Run("stream" + SourceTo(1), kPatience).output == Ok());
-    CHECK(outside_.Run(Guest::StreamProgram() + SourceTo(2)).output == Ok());
-    for (const VhostRingReport& ring : Report().rings) CHECK(ring.fault == "");
-  }
-
- private:
-  static VhostNicOptions WithRole(VhostNicOptions options, const GuestNic& kind) {
-    options.role = kind.listens ? VhostRole::kClient : VhostRole::kServer;
-    return options;
-  }
-
-  std::unique_ptr<PacketPool> pool_;
-  Outside outside_;
-  Port port_;
-  std::optional<NicPatch> patch_;
-  const GuestNic kind_;
-  std::unique_ptr<Guest> guest_;
-};
 
 // Of a list of words.
 bool Has(const std::string& list, const std::string& word) {

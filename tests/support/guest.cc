@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "tests/support/qmp.h"
 #include "tests/support/skip.h"
 
 namespace sluice::testing {
@@ -61,9 +62,11 @@ std::string ContentOf(const std::string& path) {
 }
 
 Process StartQemu(const GuestOptions& options, const TempFolder& folder) {
-  return Process::Command(absl::StrCat("exec sh ", kScripts, "run_guest.sh ", folder.file("line"), " ",
-                                       folder.file("console"), " ", options.devices),
-                          options.where);
+  return Process::Command(
+      absl::StrCat("exec sh ", kScripts, "run_guest.sh ", folder.file("line"), " ", folder.file("console"),
+                   " -qmp unix:", folder.file("monitor"), ",server=on,wait=off ",
+                   options.arrives ? "-incoming defer " : "", options.devices),
+      options.where);
 }
 
 }  // namespace
@@ -71,7 +74,7 @@ Process StartQemu(const GuestOptions& options, const TempFolder& folder) {
 Guest::Guest(const GuestOptions& options)
     : folder_(FolderIfBuilt()), listener_(Listen(folder_.file("line"))), qemu_(StartQemu(options, folder_)) {
   Connect();
-  Run("true", kBoot);
+  if (!options.arrives) AwaitBoot();
 }
 
 Guest::~Guest() {
@@ -82,6 +85,13 @@ void Guest::Connect() {
   if (Readable(listener_, absl::Now() + kStart)) line_ = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
   close(listener_);
   if (line_ < 0) GiveUp("QEMU did not start");
+}
+
+void Guest::AwaitBoot() { Run("true", kBoot); }
+
+Qmp& Guest::monitor() {
+  if (monitor_ == nullptr) monitor_ = std::make_unique<Qmp>(folder_.file("monitor"));
+  return *monitor_;
 }
 
 CommandResult Guest::Run(const std::string& command, absl::Duration timeout) {

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "absl/time/time.h"
@@ -26,6 +27,8 @@
 
 namespace sluice::testing {
 
+class Qmp;
+
 // How many kinds of a machine, or of a peer's process, each of which takes seconds to start, a test goes through: all where tests
 // are fast; in debug builds the first, in which sanitizers find what there is.
 #ifdef NDEBUG
@@ -34,20 +37,21 @@ inline constexpr size_t kMostKinds = 100;
 inline constexpr size_t kMostKinds = 2;
 #endif
 template <typename Kinds>
-Kinds FirstKinds(Kinds kinds) {
-  kinds.resize(std::min(kinds.size(), kMostKinds));
+Kinds FirstKinds(Kinds kinds, size_t most = kMostKinds) {
+  kinds.resize(std::min(kinds.size(), most));
   return kinds;
 }
 
 struct GuestOptions {
   std::string devices = {};          // words of QEMU's command line that give the guest its network
   const Namespace* where = nullptr;  // QEMU's network namespace; null = that of the calling thread
+  bool arrives = false;              // does not boot: another guest will move here (guest_move.h)
 };
 
 class Guest {
  public:
-  // Returns when the guest is ready: drivers loaded, interfaces down. Skips the test where there is no guest or no
-  // QEMU; throws with what both said when it does not start.
+  // Returns when the guest is ready: drivers loaded, interfaces down. One that arrives answers when it has. Skips the test where
+  // there is no guest or no QEMU; throws with what both said when it does not start.
   explicit Guest(const GuestOptions& options);
   ~Guest();
   Guest(const Guest&) = delete;
@@ -62,6 +66,15 @@ class Guest {
   // Ends QEMU without a word to anybody. The guest is of no more use.
   void Kill() { qemu_.Signal(SIGKILL); }
 
+  // Orders for QEMU.
+  Qmp& monitor();
+  // Waits for a guest that was told to boot again.
+  void AwaitBoot();
+  // What QEMU wrote to its standard error.
+  std::string QemuOutput() const { return qemu_.Output(); }
+  // Path of a file that goes with the guest.
+  std::string file(const std::string& name) const { return folder_.file(name); }
+
   // Path of the program `stream` (tests/vm/stream.cc), which the guest has too.
   static std::string StreamProgram();
 
@@ -75,6 +88,7 @@ class Guest {
   const int listener_;
   Process qemu_;
   int line_ = -1;
+  std::unique_ptr<Qmp> monitor_;  // once it was asked for
 };
 
 }  // namespace sluice::testing

@@ -33,6 +33,8 @@ size_t EngineWorker::PollOnce() {
     moved = Receive(turn, plan);
     // 3. What other workers received and only this one can send.
     moved += RunErrands(plan);
+    // 4. What was sent and is not done.
+    if (sending_) FinishSends(plan);
     holding_ = turn.holding();
   }
   counters_.Add(kPolls);
@@ -69,6 +71,7 @@ void EngineWorker::Send(const WorkerPlan& plan, PortId to, Burst& packets) {
   const WorkerPlan::Exit& exit = plan.exits[to.value()];
   if (exit.queue != nullptr) {
     exit.queue->Send(packets);
+    sending_ |= exit.queue->due() != absl::InfiniteDuration();
   } else if (exit.over != nullptr) {
     const size_t handed = exit.over->ring.Push(packets.begin(), packets.size());
     packets.DropFront(handed);
@@ -84,10 +87,23 @@ size_t EngineWorker::RunErrands(const WorkerPlan& plan) {
     const size_t room = taken.room();
     const size_t popped = errand.over->ring.Pop(taken.Extend(room), room);
     taken.DropBack(room - popped);
-    if (!taken.empty()) sent += errand.queue->Send(taken);
+    if (!taken.empty()) {
+      sent += errand.queue->Send(taken);
+      sending_ |= errand.queue->due() != absl::InfiniteDuration();
+    }
     errand.over->taken_count.store(taken.size(), std::memory_order_relaxed);
   }
   return sent;
+}
+
+// A queue that others have too is looked after by whoever sends: the plan has it among the exits of its owner.
+void EngineWorker::FinishSends(const WorkerPlan& plan) {
+  sending_ = false;
+  for (const WorkerPlan::Exit& exit : plan.exits) {
+    if (exit.queue == nullptr || exit.queue->due() == absl::InfiniteDuration()) continue;
+    exit.queue->Reclaim();
+    sending_ |= exit.queue->due() != absl::InfiniteDuration();
+  }
 }
 
 WorkerStats EngineWorker::stats() const {

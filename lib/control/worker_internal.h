@@ -53,6 +53,7 @@ class EngineWorker final : public Worker {
   size_t RunErrands(const WorkerPlan& plan);
   void Flush(Switch::Turn& turn, const WorkerPlan& plan);
   void Send(const WorkerPlan& plan, PortId to, Burst& packets);
+  void FinishSends(const WorkerPlan& plan);
   bool ArmAll(const WorkerPlan& plan);
   void EndSleep();
   bool IdleLongEnough();
@@ -75,6 +76,7 @@ class EngineWorker final : public Worker {
   bool prepared_ = false;  // PrepareToSleep said true, and no poll followed
   bool needs_tick_ = false;
   bool holding_ = false;
+  bool sending_ = false;        // a queue took what waits for its next Reclaim
   Nanoseconds idle_since_ = 0;  // 0 = not idle, as far as Wait knows
   CounterSet<Count, kCounts> counters_;
 };

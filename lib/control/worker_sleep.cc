@@ -101,7 +101,12 @@ bool EngineWorker::ArmAll(const WorkerPlan& plan) {
     needs_tick_ |= !errand.over->taken.empty();
   }
   for (const WorkerPlan::Exit& exit : plan.exits) {
-    if (exit.queue != nullptr) exit.queue->Reclaim();
+    if (exit.queue == nullptr) continue;
+    exit.queue->Reclaim();
+    // What is due within a tick is waited for awake.
+    const absl::Duration due = exit.queue->due();
+    if (due < kTick) return false;
+    needs_tick_ |= due != absl::InfiniteDuration();
   }
   for (const WorkerPlan::Source& source : plan.sources) {
     if (!source.queue->Arm() && source.queue->fd() >= 0) return false;

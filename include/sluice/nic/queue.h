@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/time/time.h"
 #include "sluice/base/drop_reason.h"
 #include "sluice/base/export.h"
 #include "sluice/base/ids.h"
@@ -70,6 +71,10 @@ class SLUICE_EXPORT TxQueue {
   // Frees the packets whose sending has completed. Send does this when it runs short; call it when idle, so
   // that a quiet queue holds no buffers, nor segments. Returns how many came back.
   virtual size_t Reclaim() = 0;
+
+  // How long what was taken may wait for the next Send or Reclaim, as frames do that a copy engine brings: who sends, and then
+  // has nothing to send, calls Reclaim when that has passed. Infinite: there is no hurry. Thread as Send.
+  virtual absl::Duration due() const { return absl::InfiniteDuration(); }
 
   virtual QueueId id() const = 0;
   virtual QueueStats stats() const = 0;  // any thread

@@ -13,6 +13,8 @@
 #include "absl/strings/str_split.h"
 #include "sluice/base/status.h"
 #include "sluice/nic/capture_nic.h"
+#include "sluice/nic/copy_engine.h"
+#include "sluice/nic/model_copy_engine.h"
 #include "sluice/nic/model_nic.h"
 #include "sluice/nic/packet_socket_wire.h"
 #include "sluice/nic/pair_wire.h"
@@ -136,6 +138,13 @@ NicOr OpenVerbs(Spec& spec) {
   return OpenVerbsNic(options);
 }
 
+// What can be had without hardware: to try what deferring does.
+const CopyEngineFactory kCopyEngines[] = {
+    nullptr,
+    [](QueueId) { return MakeCpuCopyEngine(); },
+    [](QueueId) { return ModelCopyEngine::Create({.capacity = 1024, .poisons = false}); },
+};
+
 NicOr OpenVhost(Spec& spec) {
   VhostNicOptions options{.path = spec.name()};
   options.role = spec.Choose("role", {"server", "client"}, 0) == 0 ? VhostRole::kServer : VhostRole::kClient;
@@ -144,6 +153,7 @@ NicOr OpenVhost(Spec& spec) {
   options.tso = spec.TakeWant("tso", options.tso);
   options.uso = spec.TakeWant("uso", options.uso);
   options.packed = spec.TakeWant("packed", options.packed);
+  options.copies.engine = kCopyEngines[spec.Choose("copy-engine", {"off", "cpu", "model"}, 0)];
   if (absl::Status checked = spec.Check(); !checked.ok()) return checked;
   return OpenVhostNic(options);
 }

@@ -20,6 +20,11 @@ GuestSourceOptions Complete(GuestSourceOptions options, PacketPool& pool, DropCo
   return options;
 }
 
+std::unique_ptr<HeldFrames> MakeHeldFrames(const DeferredCopyOptions& options) {
+  if (options.engine == nullptr) return nullptr;
+  return std::make_unique<HeldFrames>(options.engine(QueueId{0}).value(), options);
+}
+
 }  // namespace
 
 std::vector<DriverRingOptions> RingKinds(uint16_t size) {
@@ -58,7 +63,8 @@ RingRig::RingRig(const RigOptions& options)
           {.guest = kLow, .user = 3 * kLow, .bytes = kBufferBytes, .here = low_.get()}})),
       log_bits_((kHigh + kBufferBytes) / DirtyLog::kPage / 8),
       driver_(DriverRing::Make(options.ring, {ring_area_.get(), kRing, kRingBytes})),
-      source_(Complete(options.source, *pool_, drops_)) {}
+      source_(Complete(options.source, *pool_, drops_)),
+      sink_(MakeHeldFrames(options.copies)) {}
 
 uint64_t RingRig::Alloc(size_t bytes) {
   REQUIRE(next_ + bytes <= kHigh + kBufferBytes);

@@ -28,7 +28,8 @@ struct RigOptions {
   bool takes_verdicts = true;
   bool log = false;
   uint32_t packets = 512;
-  GuestSourceOptions source = {};  // its pool and drops are the rig's
+  GuestSourceOptions source = {};   // its pool and drops are the rig's
+  DeferredCopyOptions copies = {};  // of the sink
 };
 
 // The kinds of ring, for tests that hold for each.

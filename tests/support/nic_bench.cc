@@ -153,8 +153,10 @@ bool NicBench::Until(const std::function<bool()>& done) {
   return true;
 }
 
-// Control work that a Nic leaves to its host: a peer that comes, a link that changes.
+// What a Nic leaves to its host: a peer that comes, a link that changes, and sends that are not done.
 void NicBench::Serve() {
+  if (rig_.a->running() && rig_.a->tx(QueueId{0}).due() != absl::InfiniteDuration())
+    rig_.a->tx(QueueId{0}).Reclaim();
   for (NicEvent& event : rig_.a->TakeEvents()) events_.push_back(std::move(event));
   if (has_peer()) rig_.b->TakeEvents();
 }

@@ -27,7 +27,9 @@
 //   enabled, or shares one where there are fewer, and spreads flows over those. Numbers that disagree are served.
 // Frames from the guest: up to VhostNicOptions::copy_up_to bytes are copied. Of longer ones the headers are, so that what was checked
 //   stays as it was; the payload is lent by the guest until the packet is freed (Packet::borrows), wherever that is done.
-// Frames to the guest: copied once into its buffers. A guest with no free buffer shows as packets not taken.
+// Frames to the guest: copied once into its buffers. A guest with no free buffer shows as packets not taken. With a copy engine
+//   (VhostNicOptions::copies) long ones are on their way when Send returns; the guest is told of them with the next Send,
+//   or with a Reclaim when the queue's due() has passed.
 // Offloads: what the guest leaves unfinished (checksum, TCP segments) arrives as an OffloadRequest, and such a request goes to a
 //   guest that takes it. All else is done in software by Send, with the same bytes.
 // Bad input: a ring with something impossible in it stops by itself, and is told (kQueueError); the guest's other rings go on. A
@@ -48,6 +50,7 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/base/export.h"
+#include "sluice/nic/copy_engine.h"
 #include "sluice/nic/nic.h"
 #include "sluice/packet/mac_address.h"
 
@@ -82,6 +85,9 @@ struct VhostNicOptions {
       kOff;  // rings in one piece (virtio 1.2, 2.8): faster, but where this process is killed and comes again,
              // hypervisors that do not keep track (QEMU's network cards) go on at the wrong place
   Want in_order = Want::kPrefer;
+
+  // Copies to the guest by something else than the processor: an engine for each receiveq. Off, and of use with hardware only.
+  DeferredCopyOptions copies = {};
 };
 
 // One ring of the guest, for people.
@@ -107,6 +113,9 @@ struct VhostReport {
   uint64_t connections = 0;     // since Open, as are the next two
   uint64_t refused = 0;         // connections beside the one
   uint64_t bad_messages = 0;
+  std::string copy_engine =
+      {};                  // what copies to the guest now, or why nothing does; empty where nothing was to
+  CopyCounts copies = {};  // since Open
 };
 
 class SLUICE_EXPORT VhostNic : public Nic {

@@ -32,7 +32,7 @@ void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
 void VhostNicImpl::MakeEnd(uint16_t index) {
   GuestRing& ring = rings_.at(index);
   if (!IsTransmitq(index)) {
-    if (!ring.sink.has_value()) ring.sink.emplace();
+    if (!ring.sink.has_value()) ring.sink.emplace(MakeHeldFrames(QueueId{static_cast<uint16_t>(index / 2)}));
   } else if (!ring.source.has_value()) {
     VhostRxQueue& queue = QueueOf(index);
     ring.source.emplace(GuestSourceOptions{.pool = queues_.pool,
@@ -63,6 +63,7 @@ void VhostNicImpl::RestRing(uint16_t index) {
   GuestRing& ring = rings_.at(index);
   {
     const Within gate(ring.gate);
+    ring.Finish();
     ring.served = false;
   }
   rings_.Show(index);
@@ -105,6 +106,7 @@ void VhostNicImpl::EnableRing(uint16_t index, bool enabled) {
   GuestRing& ring = rings_.at(index);
   {
     const Within gate(ring.gate);
+    if (!enabled) ring.Finish();  // for no queue comes to look
     ring.enabled = enabled;
   }
   rings_.Show(index);

@@ -9,6 +9,12 @@ void GuestRing::Call() const {
   if (setup.call != nullptr) (void)eventfd_write(setup.call->get(), 1);
 }
 
+void GuestRing::Finish() {
+  if (!sink.has_value()) return;
+  sink->Finish();
+  if (sink->TakeCall()) Call();
+}
+
 void GuestRings::Show(uint16_t index) {
   const GuestRing& ring = rings_[index];
   const bool transmitq = IsTransmitq(index);

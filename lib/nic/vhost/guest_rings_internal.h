@@ -40,6 +40,8 @@ struct alignas(kCacheLine) GuestRing {
 
   // For who is in the gate. Wakes the guest's driver, where that wants it.
   void Call() const;
+  // Likewise. Of a receiveq: the guest has all that was sent to it.
+  void Finish();
   // Whether something impossible was found in it since this was last asked; it then moves nothing more.
   bool HasJustFailed() { return fault() != RingFault::kNone && !std::exchange(failed, true); }
   RingFault fault() const { return source.has_value() ? source->fault() : sink->fault(); }
@@ -55,6 +57,7 @@ class GuestRings {
   GuestRing& at(uint16_t index) { return rings_[index]; }
   GuestRing& transmitq(int pair) { return rings_[2 * static_cast<size_t>(pair) + 1]; }
   GuestRing& receiveq(int pair) { return rings_[2 * static_cast<size_t>(pair)]; }
+  const GuestRing& receiveq(int pair) const { return rings_[2 * static_cast<size_t>(pair)]; }
 
   // Queues. Pairs whose transmitq is served, and those whose receiveq is, and enabled.
   uint64_t sending() const { return sending_.load(std::memory_order_acquire); }

@@ -46,10 +46,24 @@ uint16_t HashType(RssType type) {
 
 }  // namespace
 
+struct GuestSink::AtOnce {
+  static constexpr bool kByProcessor = true;
+  void Copy(uint8_t* to, const uint8_t* from, size_t bytes) { CopyBytes(to, from, bytes); }
+  void Wrote(Packet&, size_t, size_t) {}
+  template <typename Ring>
+  void GiveBack(Ring& ring, const RingChain* chains, size_t n) {
+    ring.GiveBack(chains, n);
+  }
+  template <typename Ring>
+  void EndBurst(Ring&) {}
+  void Free(Packet* const* packets, size_t n) { PacketPool::Put(packets, n); }
+};
+
 void GuestSink::Start(const RingShape& shape, const RingPlace& place, const RingPosition& position) {
   shape_ = shape;
   shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
   log_ = place.log.get();
+  if (held_ != nullptr) held_->Start(shape, log_ != nullptr);
   fault_.store(RingFault::kNone, std::memory_order_relaxed);
   call_ = false;
   running_ = true;
@@ -59,6 +73,7 @@ void GuestSink::Replace(const RingPlace& place) {
   if (!running_) return;
   shape_.packed ? packed_.Replace(place) : split_.Replace(place);
   log_ = place.log.get();
+  if (held_ != nullptr) held_->SetLog(log_ != nullptr);
 }
 
 RingPosition GuestSink::Stop() {
@@ -73,14 +88,24 @@ RingPosition GuestSink::position() const { return shape_.packed ? packed_.positi
 RingTraffic GuestSink::Send(Burst& burst, DropCounters& drops) {
   if (!running_ || fault() != RingFault::kNone || burst.empty()) return {};
   Done done{drops};
-  shape_.packed ? SendTo(packed_, burst, done) : SendTo(split_, burst, done);
-  PacketPool::Put(burst.begin(), done.taken);
+  if (held_ != nullptr) [[unlikely]] {
+    SendBy(*held_, burst, done);
+  } else {
+    AtOnce at_once;
+    SendBy(at_once, burst, done);
+  }
   burst.DropFront(done.taken);
   return done.sent;
 }
 
-template <typename Ring>
-void GuestSink::SendTo(Ring& ring, Burst& burst, Done& done) {
+template <typename Way>
+void GuestSink::SendBy(Way& way, Burst& burst, Done& done) {
+  shape_.packed ? SendTo(way, packed_, burst, done) : SendTo(way, split_, burst, done);
+  way.Free(burst.begin(), done.taken);
+}
+
+template <typename Way, typename Ring>
+void GuestSink::SendTo(Way& way, Ring& ring, Burst& burst, Done& done) {
   size_t wanted = burst.size();
   while (done.taken < burst.size()) {
     // 1. Read as many chains as there are packets, or all that can be, once one takes several.
@@ -92,11 +117,11 @@ void GuestSink::SendTo(Ring& ring, Burst& burst, Done& done) {
 
     // 2. Fill them, and give back those that were.
     const size_t before = done.taken;
-    const size_t chains = WriteAll(burst, done);
+    const size_t chains = WriteAll(way, burst, done);
     if (log_ != nullptr) [[unlikely]]
       LogWritten(chains);
     ring.Take(&batch_[0], chains);
-    ring.GiveBack(&batch_[0], chains);
+    way.GiveBack(ring, &batch_[0], chains);
 
     // 3. One that all of them together have no room for: is that all that the guest has?
     if (done.taken != before) continue;
@@ -108,11 +133,13 @@ void GuestSink::SendTo(Ring& ring, Burst& burst, Done& done) {
     }
     wanted = ChainBatch::kChains;
   }
+  way.EndBurst(ring);
   call_ |= ring.Publish();
 }
 
 // As many packets as there is room for. Returns how many chains they took.
-size_t GuestSink::WriteAll(Burst& burst, Done& done) {
+template <typename Way>
+size_t GuestSink::WriteAll(Way& way, Burst& burst, Done& done) {
   size_t used = 0;
   for (size_t i = 0; i < batch_.size(); ++i) SendForWriting(batch_.first_piece(batch_[i]).at, kFirstLines);
   for (; done.taken < burst.size() && used < batch_.size(); ++done.taken) {
@@ -121,16 +148,18 @@ size_t GuestSink::WriteAll(Burst& burst, Done& done) {
     const uint32_t bytes = packet.length();
     const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
     if (plain && bytes + shape_.header_bytes <= chain.bytes) [[likely]] {
-      SendForNext(burst, done.taken + 1, used + 1);
-      WritePlain(packet, used++);
+      if constexpr (Way::kByProcessor) SendForNext(burst, done.taken + 1, used + 1);
+      WritePlain(way, packet, used++);
+      way.Wrote(packet, done.taken, 1);
     } else {
-      const Outcome outcome = WriteOdd(packet, used);
+      const Outcome outcome = WriteOdd(way, packet, used);
       if (outcome.waits) break;
       if (outcome.dropped) {
         done.drops.Add(*outcome.dropped);
         continue;
       }
       used += outcome.chains;
+      way.Wrote(packet, done.taken, outcome.chains);
     }
     ++done.sent.packets;
     done.sent.bytes += bytes;
@@ -148,7 +177,8 @@ inline void GuestSink::SendForNext(const Burst& burst, size_t packet, size_t cha
 }
 
 // A packet of one piece that asks for nothing, into a chain of one piece that it fits.
-inline void GuestSink::WritePlain(const Packet& packet, size_t i) {
+template <typename Way>
+inline void GuestSink::WritePlain(Way& way, const Packet& packet, size_t i) {
   RingChain& chain = batch_[i];
   uint8_t* const at = batch_.first_piece(chain).at;
   const uint64_t flags = HasVerdict(packet) ? VirtioNetHeader::kDataValid : 0;
@@ -163,12 +193,13 @@ inline void GuestSink::WritePlain(const Packet& packet, size_t i) {
     header.hash_type = HashType(packet.rss_type);
     std::memcpy(at, &header, shape_.header_bytes);
   }
-  CopyBytes(at + shape_.header_bytes, packet.data(), packet.length());
+  way.Copy(at + shape_.header_bytes, packet.data(), packet.length());
   chain.written = shape_.header_bytes + packet.length();
 }
 
-// Any packet into any chains, from the one at `first` on.
-GuestSink::Outcome GuestSink::WriteOdd(Packet& packet, size_t first) {
+// Any packet into any chains, from the one at `first` on. Apart, so that it costs WriteAll no registers.
+template <typename Way>
+[[gnu::noinline]] GuestSink::Outcome GuestSink::WriteOdd(Way& way, Packet& packet, size_t first) {
   const uint32_t bytes = shape_.header_bytes + packet.length();
   const size_t chains = ChainsFor(bytes, first);
   if (chains == 0 && shape_.mergeable) return {.waits = true};
@@ -185,9 +216,10 @@ GuestSink::Outcome GuestSink::WriteOdd(Packet& packet, size_t first) {
   header.hash_type = HashType(packet.rss_type);
 
   PieceCursor cursor(batch_.PiecesFrom(first));
-  cursor.Write(reinterpret_cast<const uint8_t*>(&header), shape_.header_bytes);
+  AtOnce at_once;
+  cursor.Write(at_once, reinterpret_cast<const uint8_t*>(&header), shape_.header_bytes);
   for (const Packet* piece = &packet; piece != nullptr; piece = piece->next())
-    cursor.Write(piece->data(), piece->head_length());
+    cursor.Write(way, piece->data(), piece->head_length());
   uint32_t left = bytes;
   for (size_t i = first; i < first + chains; ++i) {
     batch_[i].written = std::min(left, batch_[i].bytes);
@@ -205,6 +237,23 @@ size_t GuestSink::ChainsFor(uint32_t bytes, size_t first) const {
     if (room >= bytes) return i - first + 1;
   }
   return 0;
+}
+
+size_t GuestSink::ReclaimHeld() {
+  held_->copies().Look();
+  return TellOfHeld();
+}
+
+void GuestSink::Finish() {
+  if (held_ == nullptr || held_->empty()) return;
+  held_->copies().Finish();
+  (void)TellOfHeld();
+}
+
+size_t GuestSink::TellOfHeld() {
+  const size_t freed = shape_.packed ? held_->GiveBackDone(packed_) : held_->GiveBackDone(split_);
+  call_ |= shape_.packed ? packed_.Publish() : split_.Publish();
+  return freed;
 }
 
 bool GuestSink::HasVerdict(const Packet& packet) const {

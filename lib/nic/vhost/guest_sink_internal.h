@@ -8,18 +8,25 @@
 //      │          └────────┐
 //   │ header │ frame ... ││ ... ││ ... │  one chain a packet; with mergeable buffers as many as it takes
 //
+// With a copy engine the pieces that are long enough are copied by it, and the guest is told of their chains later: Reclaim
+// when due() has passed, if no Send comes before (held_frames_internal.h).
+//
 // The packets ask for nothing but what the guest agreed to finish itself: who sends sees to that (egress_internal.h). What no
 // header can say is dropped as kUnsupportedOffload.
 //
-// Threads: Send and TakeCall one at a time; the control calls while none of these runs. fault from any thread.
+// Threads: Send, Reclaim, Finish, due and TakeCall one at a time; the control calls while none of these runs. fault and the
+// counts of held() from any thread.
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "nic/vhost/chain_batch_internal.h"
+#include "nic/vhost/held_frames_internal.h"
 #include "nic/vhost/packed_ring_internal.h"
 #include "nic/vhost/ring_internal.h"
 #include "nic/vhost/split_ring_internal.h"
@@ -31,13 +38,15 @@ namespace sluice {
 class GuestSink {
  public:
   GuestSink() = default;
+  explicit GuestSink(std::unique_ptr<HeldFrames> held) : held_(std::move(held)) {}  // null: no copy engine
+  ~GuestSink() { Finish(); }
   GuestSink(const GuestSink&) = delete;
   GuestSink& operator=(const GuestSink&) = delete;
 
   // Control.
   // ----------------------------------------------------------------------------------------------------
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
-  // The same ring in other memory, or with another log.
+  // The same ring in other memory, or with another log. Finish first, as before Stop.
   void Replace(const RingPlace& place);
   RingPosition Stop();
   bool running() const { return running_; }
@@ -51,6 +60,14 @@ class GuestSink {
   RingTraffic Send(Burst& burst, DropCounters& drops);
   // Whether the guest wants to be called for what was sent since this was last asked.
   bool TakeCall() { return std::exchange(call_, false); }
+
+  // Tells the guest of frames that have come, when it is time to look. Returns how many packets that frees.
+  size_t Reclaim() { return held_ != nullptr ? ReclaimHeld() : 0; }
+  // How long until Reclaim has something to look at: see TxQueue::due.
+  absl::Duration due() const { return held_ != nullptr ? held_->copies().due() : absl::InfiniteDuration(); }
+  // Waits for all copies, and tells the guest of all frames. Bounded, as CopyEngine::Quiesce.
+  void Finish();
+  const HeldFrames* held() const { return held_.get(); }
 
   RingFault fault() const { return fault_.load(std::memory_order_relaxed); }
 
@@ -69,12 +86,21 @@ class GuestSink {
     std::optional<DropReason> dropped = {};
     bool waits = false;
   };
-  template <typename Ring>
-  void SendTo(Ring& ring, Burst& burst, Done& done);
-  size_t WriteAll(Burst& burst, Done& done);
+  // How frames are written: at once, or by HeldFrames.
+  struct AtOnce;
+  template <typename Way>
+  void SendBy(Way& way, Burst& burst, Done& done);
+  template <typename Way, typename Ring>
+  void SendTo(Way& way, Ring& ring, Burst& burst, Done& done);
+  template <typename Way>
+  size_t WriteAll(Way& way, Burst& burst, Done& done);
   void SendForNext(const Burst& burst, size_t packet, size_t chain) const;
-  void WritePlain(const Packet& packet, size_t i);
-  Outcome WriteOdd(Packet& packet, size_t first);
+  template <typename Way>
+  void WritePlain(Way& way, const Packet& packet, size_t i);
+  template <typename Way>
+  Outcome WriteOdd(Way& way, Packet& packet, size_t first);
+  size_t ReclaimHeld();
+  size_t TellOfHeld();
   size_t ChainsFor(uint32_t bytes, size_t first) const;
   bool HasVerdict(const Packet& packet) const;
   void LogWritten(size_t chains) const;
@@ -87,6 +113,7 @@ class GuestSink {
   const DirtyLog* log_ = nullptr;  // of the ring's place
   std::atomic<RingFault> fault_{RingFault::kNone};
   ChainBatch batch_;
+  const std::unique_ptr<HeldFrames> held_;
 };
 
 }  // namespace sluice

@@ -29,6 +29,15 @@ absl::Status Refuse(const VhostNicOptions& options, const char* option, const st
                                                           .remedy = remedy});
 }
 
+absl::Status CheckCopies(const VhostNicOptions& options) {
+  const DeferredCopyOptions& copies = options.copies;
+  if (copies.at_least == 0) return Refuse(options, "copies.at_least", "0", "give at least 1 byte");
+  if (copies.patience <= absl::ZeroDuration() || copies.patience > absl::Seconds(1))
+    return Refuse(options, "copies.patience", absl::FormatDuration(copies.patience),
+                  "give more than nothing, and at most a second");
+  return absl::OkStatus();
+}
+
 absl::Status Check(const VhostNicOptions& options) {
   constexpr uint32_t kLeastMtu = 68;  // RFC 791
   constexpr uint32_t kMostMtu = 65517;
@@ -42,7 +51,7 @@ absl::Status Check(const VhostNicOptions& options) {
     if (segments == Want::kRequire && options.checksums == Want::kOff)
       return Refuse(options, "checksums", "off, and segments are required", "want checksums too");
   }
-  return absl::OkStatus();
+  return CheckCopies(options);
 }
 
 }  // namespace

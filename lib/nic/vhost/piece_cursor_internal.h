@@ -38,10 +38,12 @@ class PieceCursor {
       bytes -= part.size();
     }
   }
-  void Write(const uint8_t* from, size_t bytes) {
+  // Each part by `way`.Copy.
+  template <typename Way>
+  void Write(Way& way, const uint8_t* from, size_t bytes) {
     while (bytes != 0) {
       const absl::Span<uint8_t> part = Next(bytes);
-      CopyBytes(part.data(), from, part.size());
+      way.Copy(part.data(), from, part.size());
       from += part.size();
       bytes -= part.size();
     }

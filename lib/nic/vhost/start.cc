@@ -50,7 +50,8 @@ absl::Status VhostNicImpl::OpenQueues(const QueueOptions& queues) {
   for (uint16_t i = 0; i < queues.rx_queues; ++i) {
     if (absl::Status opened = rx_[i].Open(name_.c_str(), queues); !opened.ok()) return opened;
   }
-  for (uint16_t i = 0; i < queues.tx_queues; ++i) tx_[i].Open(queues, capabilities_.max_frame);
+  for (uint16_t i = 0; i < queues.tx_queues; ++i)
+    tx_[i].Open(queues, capabilities_.max_frame, options_.copies.engine != nullptr);
   return absl::OkStatus();
 }
 
@@ -101,6 +102,7 @@ absl::Status VhostNicImpl::Stop() {
 
 // The pool may be another at the next Start: what draws from it goes with the queues.
 void VhostNicImpl::CloseAll() {
+  ended_copies_ = CopiesNow();
   for (uint16_t i = 0; i < queues_.rx_queues; ++i) rx_[i].Close();
   for (uint16_t i = 0; i < queues_.tx_queues; ++i) tx_[i].Close();
   faults_.Close();

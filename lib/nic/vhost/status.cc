@@ -77,6 +77,8 @@ VhostReport VhostNicImpl::report() const {
   report.connections = now.connections;
   report.refused = now.refused;
   report.bad_messages = now.bad_messages;
+  report.copy_engine = copy_engine_;
+  report.copies = CopiesNow();
   for (const VhostRegionView& region : now.regions) report.memory_bytes += region.bytes;
   report.memory_regions = static_cast<uint32_t>(now.regions.size());
   for (size_t i = 0; i < now.rings.size(); ++i) {

@@ -9,10 +9,11 @@
 
 namespace sluice {
 
-void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame) {
+void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame, bool defers) {
   queues_ = queues.tx_queues;
   pool_ = queues.pool;
   max_frame_ = max_frame;
+  defers_ = defers;
   LookAnew(0, 0);
 }
 
@@ -65,6 +66,8 @@ void VhostTxQueue::LookAnew(uint64_t features, uint64_t receiving) {
 
 // Ring j of those there are goes to queue j % queues; where there are fewer, queue i has ring i % rings.
 void VhostTxQueue::Share(uint64_t receiving) {
+  // What is on its way may be nobody's else to look after.
+  if (defers_) ForEachRing([](GuestRing& ring) { ring.Finish(); });
   const auto rings = static_cast<uint16_t>(std::popcount(receiving));
   uint16_t rank = 0;
   count_ = 0;
@@ -134,12 +137,36 @@ RingTraffic VhostTxQueue::Write(uint8_t pair, Burst& frames) {
   return sent;
 }
 
+// Of its share, in its gate.
+template <typename Do>
+void VhostTxQueue::ForEachRing(Do act) const {
+  for (uint16_t i = 0; i < count_; ++i) {
+    GuestRing& ring = rings_.receiveq(pairs_[i]);
+    const Within gate(ring.gate);
+    if (ring.served) act(ring);
+  }
+}
+
+absl::Duration VhostTxQueue::due() const {
+  constexpr absl::Duration kForRoom = absl::Milliseconds(1);
+  absl::Duration due = egress_->waiting() ? kForRoom : absl::InfiniteDuration();
+  if (defers_) ForEachRing([&due](GuestRing& ring) { due = std::min(due, ring.sink->due()); });
+  return due;
+}
+
 size_t VhostTxQueue::Reclaim() {
   if (egress_->waiting()) [[unlikely]] {
     if (!HasRing()) egress_->GiveUp(DropReason::kLinkDown, *this);
     egress_->Resume(*this);
   }
-  return 0;  // the guest has copies
+  size_t freed = 0;  // without an engine the guest has copies
+  if (defers_) [[unlikely]] {
+    ForEachRing([&freed](GuestRing& ring) {
+      freed += ring.sink->Reclaim();
+      if (ring.sink->TakeCall()) ring.Call();
+    });
+  }
+  return freed;
 }
 
 QueueStats VhostTxQueue::stats() const {

@@ -30,11 +30,12 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   VhostTxQueue(QueueId id, GuestRings& rings, FaultBell& faults) : rings_(rings), faults_(faults), id_(id) {}
 
   // Control thread, nobody sending.
-  void Open(const QueueOptions& queues, uint32_t max_frame);
+  void Open(const QueueOptions& queues, uint32_t max_frame, bool defers);
   void Close();
 
   size_t Send(Burst& burst) override;
   size_t Reclaim() override;
+  absl::Duration due() const override;
   QueueId id() const override { return id_; }
   QueueStats stats() const override;
 
@@ -46,6 +47,8 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   bool HasRing();
   void LookAnew(uint64_t features, uint64_t receiving);
   void Share(uint64_t receiving);
+  template <typename Do>
+  void ForEachRing(Do act) const;
   size_t DropAll(Burst& burst);
   RingTraffic Stage(Burst& frames);
   RingTraffic Spread(Burst& frames);
@@ -56,6 +59,7 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   const QueueId id_;
   uint16_t queues_ = 1;  // that the port has
   uint32_t max_frame_ = 0;
+  bool defers_ = false;  // rings may have copy engines
   PacketPool* pool_ = nullptr;
 
   uint64_t receiving_ = 0;                               // rings that the share is of

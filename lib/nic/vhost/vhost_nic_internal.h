@@ -7,6 +7,7 @@
 //   open.cc      refuses options
 //   start.cc     makes queues, then the socket; Stop backwards
 //   backend.cc   does what the front-end asks for: rings come and go      VhostSession ─▶ GuestRings
+//   copies.cc    makes copy engines for rings, and adds up what they did
 //   status.cc    what can be asked of it: events, modes, counters, the report
 
 #include <deque>
@@ -76,6 +77,8 @@ class VhostNicImpl final : public VhostNic, private VhostBackend {
   absl::Status WatchEvents();
   void CloseAll();
   void MakeEnd(uint16_t index);
+  std::unique_ptr<HeldFrames> MakeHeldFrames(QueueId receiveq);
+  CopyCounts CopiesNow() const;
   void Serve(const VhostRingSetup& setup);
   static void WaitForLoans(GuestSource& source);
   VhostRxQueue& QueueOf(uint16_t index) { return rx_[index / 2 % queues_.rx_queues]; }
@@ -96,6 +99,8 @@ class VhostNicImpl final : public VhostNic, private VhostBackend {
   LinkState told_ = LinkState::kDown;
   std::vector<RingFault> told_faults_;  // a ring each
   std::string parting_;                 // why the front-end was hung up on, until told
+  std::string copy_engine_;             // that was made last, or why none was
+  CopyCounts ended_copies_;             // of rings that are no more
 
   mutable std::mutex mutex_;  // of session_, against questions from other threads
   std::unique_ptr<VhostSession> session_;

@@ -15,7 +15,7 @@
 //   waits: the least processor time at low rates.
 // Wake-ups are never lost: a worker sleeps only after every queue has promised to wake it (RxQueue::Arm).
 //   While a port has queues that cannot wake (RxQueue::fd() is -1), or packets are held for a port that takes
-//   none, it looks again every kTick.
+//   none, it looks again every kTick; and it stays awake for what a transmit queue wants sooner (TxQueue::due).
 //
 // Threads: one at a time per worker; Wake() and stats() from any. Between calls a worker uses nothing of any
 //   port, so that ports come and go without stopping it.

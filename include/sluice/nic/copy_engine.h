@@ -33,7 +33,8 @@
 
 namespace sluice {
 
-// Bytes that neither overlap nor change until it is known what became of the copy.
+// Its bytes stay there until it is known what became of it. A guest may write to its own meanwhile, and name one place twice: what
+// comes of that is its own affair, and harms nothing else.
 struct CopyRequest {
   uint8_t* to = nullptr;
   const uint8_t* from = nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as the memory of a guest, with its rings in it, and bytes that it changes between bursts: whatever is there, nothing
-// outside that memory is touched, no packet is lost, and a ring either goes on or stops for a reason that has a name.
+// outside that memory is touched, no packet is lost, and a ring either goes on or stops for a reason that has a name. So it is with
+// notes of what was in flight before, which lie there as well.
 //
 //   input   │ options │ steps: place, value │ memory, from its first byte │
 #include <cstddef>
@@ -20,6 +21,8 @@ using namespace sluice;
 constexpr size_t kSteps = 16;
 constexpr size_t kRegion = 4096;
 constexpr uint32_t kPackets = 256;
+constexpr uint8_t kNoted =
+    0x80;  // in the upper half of the first place, which means nothing there: notes of what is in flight
 // Guest's addresses, small, so that inputs find them: two regions with a hole between.
 constexpr uint64_t kFirst = 0x1000, kSecond = 0x3000;
 
@@ -63,6 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   place.memory = std::make_shared<GuestMemory>(
       std::vector<GuestRegion>{{.guest = kFirst, .user = kFirst, .bytes = kRegion, .here = first.get()},
                                {.guest = kSecond, .user = kSecond, .bytes = kRegion, .here = second.get()}});
+  if ((data[2] & kNoted) != 0) place.inflight = {.here = first.get() + 2048, .bytes = 1024};
   const RingShape shape = ShapeOf(data[0]);
   DropCounters drops;
   GuestSource source({.pool = pool.get(), .drops = &drops, .copy_up_to = 512});

@@ -79,7 +79,8 @@ class Toucher : public VhostBackend {
     std::memset(setup.place.descriptors, 0, 16 * size);
     std::memset(setup.place.driver, 0, packed ? 4 : 6 + 2 * size);
     std::memset(setup.place.device, 0, packed ? 4 : 6 + 8 * size);
-    if (setup.inflight.here != nullptr) std::memset(setup.inflight.here, 0, setup.inflight.bytes);
+    const InflightRegion& inflight = setup.place.inflight;
+    if (inflight.here != nullptr) std::memset(inflight.here, 0, inflight.bytes);
     for (const GuestRegion& region : setup.place.memory->regions()) {
       region.here[0] = region.here[region.bytes - 1] = 1;
       if (setup.place.log != nullptr) setup.place.log->Mark(region.guest, region.bytes);

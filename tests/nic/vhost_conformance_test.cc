@@ -20,22 +20,34 @@ using testing::TempFolder;
 using testing::VirtioUserNic;
 namespace feature = testing::feature;
 
-// A port, and a guest that takes `features` of what it offers.
-Rig VhostRig(VhostRole role, uint64_t features, const DeferredCopyOptions& copies) {
+constexpr uint64_t kSplit = testing::kVirtioUserFeatures & ~feature::kPacked;
+
+// A port, and a guest that takes of what it offers.
+struct Kind {
+  VhostRole role = VhostRole::kServer;
+  uint64_t features = kSplit;
+  uint64_t protocol = testing::kVirtioUserProtocol;
+  DeferredCopyOptions copies = {};
+};
+
+Rig VhostRig(const Kind& kind) {
   auto folder = std::make_shared<TempFolder>();
-  absl::StatusOr<std::unique_ptr<VhostNic>> port =
-      OpenVhostNic({.path = folder->file("vhost"), .role = role, .packed = Want::kPrefer, .copies = copies});
+  absl::StatusOr<std::unique_ptr<VhostNic>> port = OpenVhostNic(
+      {.path = folder->file("vhost"), .role = kind.role, .packed = Want::kPrefer, .copies = kind.copies});
   if (!port.ok()) throw std::runtime_error(port.status().ToString());
   Rig rig;
   rig.a = *std::move(port);
-  rig.b = std::make_unique<VirtioUserNic>(testing::VirtioUserNicOptions{
-      .path = folder->file("vhost"), .listens = role == VhostRole::kClient, .features = features});
+  rig.b = std::make_unique<VirtioUserNic>(
+      testing::VirtioUserNicOptions{.path = folder->file("vhost"),
+                                    .listens = kind.role == VhostRole::kClient,
+                                    .features = kind.features,
+                                    .protocol_features = kind.protocol});
   rig.around = std::move(folder);
   return rig;
 }
 
-void CheckPort(VhostRole role, uint64_t features, const DeferredCopyOptions& copies = {}) {
-  CheckConformance({.open = [=] { return VhostRig(role, features, copies); }});
+void CheckPort(const Kind& kind) {
+  CheckConformance({.open = [kind] { return VhostRig(kind); }});
 }
 
 // Late, out of order, failing now and then, and often full.
@@ -45,26 +57,35 @@ absl::StatusOr<std::unique_ptr<CopyEngine>> BadEngine(QueueId) {
 
 }  // namespace
 
-TEST_CASE("a vhost-user port with a copy engine keeps the promises of a Nic", "[conformance]") {
-  const uint64_t packed = GENERATE(uint64_t{0}, feature::kPacked);
-  CheckPort(VhostRole::kServer, (testing::kVirtioUserFeatures & ~feature::kPacked) | packed,
-            {.engine = BadEngine, .at_least = 16});
-}
-
 TEST_CASE("a vhost-user port with a guest of split rings keeps the promises of a Nic", "[conformance]") {
-  CheckPort(VhostRole::kServer, testing::kVirtioUserFeatures & ~feature::kPacked);
+  CheckPort({});
 }
 
 TEST_CASE("a vhost-user port with a guest of packed rings keeps the promises of a Nic", "[conformance]") {
-  CheckPort(VhostRole::kServer, testing::kVirtioUserFeatures);
+  CheckPort({.features = testing::kVirtioUserFeatures});
+}
+
+TEST_CASE("a vhost-user port with a copy engine keeps the promises of a Nic", "[conformance]") {
+  const uint64_t packed = GENERATE(uint64_t{0}, uint64_t{feature::kPacked});
+  CheckPort({.features = kSplit | packed, .copies = {.engine = BadEngine, .at_least = 16}});
+}
+
+TEST_CASE("a vhost-user port that notes what is in flight keeps the promises of a Nic", "[conformance]") {
+  const uint64_t packed = GENERATE(uint64_t{0}, uint64_t{feature::kPacked});
+  const uint64_t noting = testing::kVirtioUserProtocol | BitOf(VhostProtocolFeature::kInflightShmfd);
+  // By processor, and by an engine, which gives chains back late.
+  const bool late = GENERATE(false, true);
+  const DeferredCopyOptions copies =
+      late ? DeferredCopyOptions{.engine = BadEngine, .at_least = 16} : DeferredCopyOptions{};
+  CheckPort({.features = kSplit | packed, .protocol = noting, .copies = copies});
 }
 
 TEST_CASE("a vhost-user port that connects keeps the promises of a Nic", "[conformance]") {
-  CheckPort(VhostRole::kClient, testing::kVirtioUserFeatures & ~feature::kPacked);
+  CheckPort({.role = VhostRole::kClient});
 }
 
 TEST_CASE("a vhost-user port with a guest that can do nothing keeps the promises of a Nic", "[conformance]") {
-  CheckPort(VhostRole::kServer, feature::kVersion1 | kVhostProtocolFeatures);
+  CheckPort({.features = feature::kVersion1 | kVhostProtocolFeatures});
 }
 
 }  // namespace sluice

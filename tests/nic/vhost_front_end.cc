@@ -49,6 +49,19 @@ struct alignas(cmsghdr) Ancillary {
     control->cmsg_len = CMSG_LEN(length);
     std::memcpy(CMSG_DATA(control), fds.data(), length);
   }
+
+  // What a message that was received into it brought.
+  std::vector<std::shared_ptr<const UniqueFd>> Unload(msghdr& message) {
+    std::vector<std::shared_ptr<const UniqueFd>> fds;
+    const cmsghdr* const control = CMSG_FIRSTHDR(&message);
+    if (control == nullptr || control->cmsg_type != SCM_RIGHTS) return fds;
+    for (size_t at = CMSG_LEN(0); at + sizeof(int) <= control->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, reinterpret_cast<const uint8_t*>(control) + at, sizeof(fd));
+      fds.push_back(std::make_shared<const UniqueFd>(fd));
+    }
+    return fds;
+  }
 };
 
 }  // namespace
@@ -90,6 +103,7 @@ void FrontEnd::Adopt(UniqueFd socket) {
 void FrontEnd::HangUp() {
   socket_ = UniqueFd();
   heard_.clear();
+  heard_fds_.clear();
   questions_.clear();
   acknowledged_ = false;
 }
@@ -140,6 +154,11 @@ void FrontEnd::Send(VhostHeader header, const Bytes& payload, const std::vector<
   }
 }
 
+void FrontEnd::SendRaw(const Bytes& bytes) {
+  if (send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+    Fail("send");
+}
+
 void FrontEnd::Poll() {
   if (!connected()) Connect();
   while (connected() && ReadSome()) {
@@ -150,8 +169,16 @@ void FrontEnd::Poll() {
 
 bool FrontEnd::ReadSome() {
   std::array<uint8_t, 4096> some;
-  const ssize_t got = recv(socket_.get(), some.data(), some.size(), 0);
+  iovec part = {some.data(), some.size()};
+  Ancillary ancillary;
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = ancillary.bytes.data();
+  message.msg_controllen = ancillary.bytes.size();
+  const ssize_t got = recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
   if (got > 0) {
+    for (auto& fd : ancillary.Unload(message)) heard_fds_.push_back(std::move(fd));
     heard_.insert(heard_.end(), some.begin(), some.begin() + got);
     return true;
   }
@@ -175,6 +202,9 @@ bool FrontEnd::HearOne() {
   if (!asked)
     throw std::logic_error("an answer to " + VhostRequestName(answer.header.request) +
                            ", which was not asked now");
+  // The one answer that brings any; it is the last of those that were read with them.
+  if (answer.header.request == static_cast<uint32_t>(VhostRequest::kGetInflightFd))
+    answer.fds = std::exchange(heard_fds_, {});
   const OnAnswer on_answer = std::move(questions_.front().on_answer);
   questions_.pop_front();
   on_answer(answer);

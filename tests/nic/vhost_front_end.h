@@ -16,6 +16,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ namespace sluice::testing {
 struct VhostMessage {
   VhostHeader header = {};
   Bytes payload = {};
+  std::vector<std::shared_ptr<const UniqueFd>> fds = {};
 
   template <typename Payload>
   Payload As() const {
@@ -66,6 +68,8 @@ class FrontEnd {
   void Ask(VhostRequest request, const Bytes& payload, OnAnswer on_answer, const std::vector<int>& fds = {});
   // Where acknowledgements were agreed on, asks for one, and notes a refusal.
   void Tell(VhostRequest request, const Bytes& payload = {}, const std::vector<int>& fds = {});
+  // What is no message, or not all of one.
+  void SendRaw(const Bytes& bytes);
   void set_acknowledged(bool asked) { acknowledged_ = asked; }
 
   size_t waiting() const { return questions_.size(); }  // answers that are to come
@@ -91,6 +95,7 @@ class FrontEnd {
   UniqueFd listener_;
   UniqueFd socket_;
   Bytes heard_;  // of a message that is not whole yet
+  std::vector<std::shared_ptr<const UniqueFd>> heard_fds_;
   std::deque<Question> questions_;
   std::vector<VhostRequest> refused_;
   bool acknowledged_ = false;

@@ -17,12 +17,14 @@ namespace {
 using testing::Bytes;
 using testing::BytesOf;
 using testing::kVirtioUserFeatures;
+using testing::kVirtioUserProtocol;
 using testing::MakePacket;
 using testing::TcpFrame;
 using testing::UdpFrame;
 using testing::VhostPair;
 namespace feature = testing::feature;
 
+constexpr uint64_t kTracked = BitOf(VhostProtocolFeature::kInflightShmfd);
 constexpr uint64_t kSplit = kVirtioUserFeatures & ~feature::kPacked;
 
 Bytes Flow(uint16_t number) { return UdpFrame({.source_port = number}); }
@@ -205,7 +207,11 @@ TEST_CASE("the guest's address is announced when the front-end asks for it") {
 }
 
 TEST_CASE("rings go on where they were when they are stopped and started one by one") {
-  VhostPair pair({.guest_queues = Queues(2)});
+  const uint64_t tracked = GENERATE(uint64_t{0}, kTracked);
+  VhostPair pair({.port = {.packed = Want::kPrefer},
+                  .guest = {.features = GENERATE(kSplit, kVirtioUserFeatures),
+                            .protocol_features = kVirtioUserProtocol | tracked},
+                  .guest_queues = Queues(2)});
   for (int round = 0; round < 5; ++round) {
     for (const uint16_t ring : std::initializer_list<uint16_t>{0, 1, 2, 3}) {
       pair.guest().StopRing(ring);
@@ -261,9 +267,26 @@ TEST_CASE("a guest without what is required is not served, and is told why") {
   CHECK(Told(pair.events(), NicEvent::Kind::kLinkDown, "RING_PACKED"));
 }
 
-TEST_CASE("tracking of what is in flight is not offered, for the rings do none") {
-  VhostPair pair({.guest = {.protocol_features = ~uint64_t{0}}});
-  CHECK(pair.port().report().protocol_features.find("INFLIGHT") == std::string::npos);
+TEST_CASE("what is in flight is noted for a front-end that asks for it, and rings go on by the notes") {
+  VhostPair pair({.port = {.copy_up_to = 500, .packed = Want::kPrefer},
+                  .guest = {.features = GENERATE(kSplit, kVirtioUserFeatures),
+                            .protocol_features = kVirtioUserProtocol | kTracked}});
+  CHECK(pair.port().report().protocol_features.find("INFLIGHT_SHMFD") != std::string::npos);
+  for (int round = 0; round < 5; ++round) {
+    pair.FromGuest(UdpFrame({.payload_size = 1400}));
+    PacketPtr lent = pair.ReceiveOne();
+    REQUIRE(lent != nullptr);
+    pair.FromGuest(Flow(1));
+    pair.guest().Vanish();
+    REQUIRE(pair.Until([&] { return pair.port().link() == LinkState::kDown; }));
+    pair.guest().Return();
+    REQUIRE(pair.Until([&] { return pair.BothUp(); }));
+    CHECK(pair.ReceiveOne() != nullptr);
+    CHECK(pair.ReceiveOne() == nullptr);
+    pair.FromPort(Flow(2));
+    CHECK(pair.GuestReceivesOne() != nullptr);
+    CHECK(pair.guest().Outstanding(1) == 0);
+  }
 }
 
 TEST_CASE("memory comes and goes under traffic, and nothing is lost") {
@@ -327,6 +350,25 @@ TEST_CASE("the report says what there is at the other end") {
   CHECK(report.rings.size() == 4);
   CHECK(report.memory_regions == 3);
   CHECK(report.connections == 1);
+}
+
+TEST_CASE("a guest that takes hashes is told each packet's, in frames of one chain and of several") {
+  VhostPair pair({.guest = {.features = GENERATE(kSplit, kVirtioUserFeatures) | feature::kHashReport,
+                            .layout = {.rx_buffer = 512}}});
+  for (const size_t payload : {size_t{100}, size_t{1400}}) {
+    for (const RssType type : {RssType::kIpv4Udp, RssType::kIpv6Tcp, RssType::kNone}) {
+      PacketPtr packet = MakePacket(pair.port_pool(), UdpFrame({.payload_size = payload}));
+      packet->rss_hash = 0x12345678;
+      packet->rss_type = type;
+      pair.FromPort(std::move(packet));
+      const PacketPtr told = pair.GuestReceivesOne();
+      REQUIRE(told != nullptr);
+      CHECK(told->rss_type == type);
+      CHECK(told->rss_hash == (type == RssType::kNone ? 0 : 0x12345678));
+    }
+  }
+  pair.FromGuest(Flow(1));
+  CHECK(pair.ReceiveOne() != nullptr);
 }
 
 TEST_CASE("modes say what the guest has taken") {

@@ -98,8 +98,7 @@ class Sending {
   void Restart() {
     held_.clear();
     const RingPosition stopped = rig_.source().Stop();
-    const bool packed = rig_.shape().packed;
-    rig_.source().Start(rig_.shape(), rig_.place(), RingPosition::FromBase(stopped.Base(packed), packed));
+    rig_.source().Start(rig_.shape(), rig_.place(), rig_.After(stopped));
   }
 
   Random& random_;

@@ -76,7 +76,14 @@ class RingRig {
   GuestSink& sink() { return sink_; }
   void StartSource() { source_.Start(shape(), place(), Base()); }
   void StartSink() { sink_.Start(shape(), place(), Base()); }
-  RingPosition Base() const { return RingPosition::FromBase(driver_->BaseFromUsed(), options_.ring.packed); }
+  RingPosition Base() const {
+    return options_.ring.packed ? RingPosition::OfPacked(driver_->BaseFromUsed())
+                                : RingPosition::OfSplit(place());
+  }
+  // Where one goes on that stopped there, as a front-end says it.
+  RingPosition After(const RingPosition& stopped) const {
+    return options_.ring.packed ? RingPosition::OfPacked(stopped.Base(true)) : RingPosition::OfSplit(place());
+  }
   PacketPool& pool() { return *pool_; }
   PacketPtr Make(const Bytes& frame) { return MakePacket(*pool_, frame); }
   // As a queue does: how many packets came, how many were taken.

@@ -246,8 +246,7 @@ TEST_CASE("a sink that stops goes on where it stood") {
   CHECK(SendOne(rig, Frame(60, 1)) == 1);
   const RingPosition stopped = rig.sink().Stop();
   CHECK(SendOne(rig, Frame(60)) == 0);
-  const bool packed = rig.shape().packed;
-  rig.sink().Start(rig.shape(), rig.place(), RingPosition::FromBase(stopped.Base(packed), packed));
+  rig.sink().Start(rig.shape(), rig.place(), rig.After(stopped));
   CHECK(SendOne(rig, Frame(60, 2)) == 1);
   CHECK(rig.TakeArrival() == Arrival(Frame(60, 1)));
   CHECK(rig.TakeArrival() == Arrival(Frame(60, 2)));

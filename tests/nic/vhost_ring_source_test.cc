@@ -350,8 +350,7 @@ TEST_CASE("a source that stops gives all back, and goes on where it stood") {
   CHECK(stopped.available == stopped.used);
   CHECK(rig.TakeAllUsed() == 2);
   CHECK(rig.Receive(burst) == 0);
-  rig.source().Start(rig.shape(), rig.place(),
-                     RingPosition::FromBase(stopped.Base(rig.shape().packed), rig.shape().packed));
+  rig.source().Start(rig.shape(), rig.place(), rig.After(stopped));
   CHECK(rig.ReceiveAll() == std::vector<Bytes>{Frame(70)});
   CHECK(BytesOf(burst[1]) == Frame(5000));
 }
@@ -384,7 +383,7 @@ TEST_CASE("a split ring is taken up again from its used index, and nothing is lo
   REQUIRE(rig.Receive(burst) == 5);  // two of them given back, then it dies
   DropCounters drops;
   GuestSource after({.pool = &rig.pool(), .drops = &drops});
-  after.Start(rig.shape(), rig.place(), RingPosition::FromUsed(rig.place()));
+  after.Start(rig.shape(), rig.place(), RingPosition::OfSplit(rig.place()));
   Burst again;
   CHECK(after.Receive(again).packets == 3);
   CHECK(BytesOf(again[0]) == Frame(5000, 2));

@@ -27,6 +27,7 @@ inline constexpr uint64_t kInOrder = 1ull << 35;
 inline constexpr uint64_t kGuestUso4 = 1ull << 54;
 inline constexpr uint64_t kGuestUso6 = 1ull << 55;
 inline constexpr uint64_t kHostUso = 1ull << 56;
+inline constexpr uint64_t kHashReport = 1ull << 57;
 
 inline constexpr uint64_t kGuestTso = kGuestTso4 | kGuestTso6 | kGuestEcn;
 inline constexpr uint64_t kGuestUso = kGuestUso4 | kGuestUso6;

@@ -89,6 +89,7 @@ absl::Status VirtioUserNic::Stop() {
   agreed_.reset();
   trouble_.clear();
   regions_ = GuestRegions();
+  inflight_fd_.reset();
   unshared_.clear();
   leaving_.clear();
   log_.reset();
@@ -240,6 +241,28 @@ void VirtioUserNic::TellAll() {
   TellStatus(kAcknowledged | kDriver);
   TellFeatures();
   TellStatus(kAcknowledged | kDriver | kFeaturesOk);
+  if (Speaks(VhostProtocolFeature::kInflightShmfd) && inflight_fd_ == nullptr) {
+    AskForInflight();
+  } else {
+    TellRest();
+  }
+}
+
+// Once for the machine: a device that comes back is given what the one before has made.
+void VirtioUserNic::AskForInflight() {
+  const auto longest = static_cast<uint16_t>(std::max(queues_.rx_ring, queues_.tx_ring));
+  const VhostInflightArea wanted = {.bytes = 0, .offset = 0, .queues = rings(), .ring = longest};
+  front_.Ask(VhostRequest::kGetInflightFd, PayloadOf(wanted), [this](const VhostMessage& answer) {
+    if (answer.fds.size() != 1) throw std::logic_error("no memory came for what is in flight");
+    inflight_ = answer.As<VhostInflightArea>();
+    inflight_fd_ = answer.fds[0];
+    TellRest();
+  });
+}
+
+void VirtioUserNic::TellRest() {
+  if (Speaks(VhostProtocolFeature::kInflightShmfd))
+    front_.Tell(VhostRequest::kSetInflightFd, PayloadOf(inflight_), {inflight_fd_->get()});
   if (Speaks(VhostProtocolFeature::kConfigureMemSlots)) {
     for (const auto& file : regions_.files()) TellRegion(VhostRequest::kAddMemReg, *file);
   } else {

@@ -13,7 +13,7 @@
 // another process. What a device must not do throws std::logic_error from the call that finds it.
 //
 // Start makes the machine anew: memory and rings. When the device leaves and comes back they are kept, and it is told to go on
-// from where chains were used.
+// from where chains were used. Where kInflightShmfd is agreed on, what the device notes of what is in flight is kept as well.
 //
 // Threads: as a Nic.
 
@@ -104,6 +104,11 @@ class VirtioUserNic final : public Nic {
   std::optional<uint32_t> stopped_at(uint16_t ring) const { return bases_[ring]; }  // once it is answered
   void StartRing(uint16_t ring);
   void EnableRing(uint16_t ring, bool enabled);
+  // Chains that the device has.
+  uint16_t Outstanding(uint16_t ring) { return Ring(ring).outstanding(); }
+  // For what a driver would not do.
+  RingParts Parts(uint16_t ring) { return Ring(ring).parts(); }
+  int KickFd(uint16_t ring) { return Ring(ring).kick_fd(); }
 
   // Memory that comes and goes.
   const GuestRegions& regions() const { return regions_; }
@@ -135,6 +140,8 @@ class VirtioUserNic final : public Nic {
   void Agree(uint64_t offered);
   void MakeMachine();
   void TellAll();
+  void AskForInflight();
+  void TellRest();
   void TellFeatures();
   void TellStatus(uint8_t status);
   void TellRegion(VhostRequest request, const GuestMemoryFile& file);
@@ -168,7 +175,9 @@ class VirtioUserNic final : public Nic {
   GuestRegions regions_;
   std::vector<GuestPage> unshared_;  // pages of no queue yet
   std::vector<std::shared_ptr<const GuestMemoryFile>> leaving_;
-  std::unique_ptr<Region> log_;  // stays for its readers when logging ends
+  VhostInflightArea inflight_;
+  std::shared_ptr<const UniqueFd> inflight_fd_;  // null: the device has made none
+  std::unique_ptr<Region> log_;                  // stays for its readers when logging ends
   bool logging_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "nic/wire/piece_writer_internal.h"
@@ -14,6 +15,7 @@ namespace sluice::testing {
 namespace {
 
 constexpr size_t kLongestFrame = 14 + 4 + 65535;  // 5.1.6.3.1: tagged, the datagram as long as it can tell
+constexpr size_t kHashHeader = 20;
 constexpr size_t kPlainFrame = 14 + 4 + 1500;
 
 UniqueFd NewEvent() { return UniqueFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
@@ -32,6 +34,7 @@ bool GuestQueueSetup::mergeable() const { return Has(feature::kMrgRxbuf); }
 
 // 5.1.6.1: `num_buffers` is there in a header of version 1, whether it means something or not.
 size_t GuestQueueSetup::header_bytes() const {
+  if (Has(feature::kHashReport)) return kHashHeader;
   return Has(feature::kVersion1 | feature::kMrgRxbuf) ? 12 : 10;
 }
 
@@ -79,6 +82,12 @@ uint32_t GuestQueue::BaseFromUsed() {
   const std::lock_guard<std::mutex> lock(mutex_);
   OnHarvest();
   return ring_->BaseFromUsed();
+}
+
+uint16_t GuestQueue::outstanding() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  OnHarvest();
+  return ring_->outstanding();
 }
 
 void GuestQueue::Kick() { Signal(kick_.get()); }
@@ -253,6 +262,17 @@ void CheckHeader(const VirtioNetHeader& header, const GuestQueueSetup& setup) {
          "has segments without a checksum to fill");
 }
 
+// 5.1.6.4.4.
+void ReadHash(const uint8_t* header, Packet& packet) {
+  constexpr std::array kTypes = {RssType::kNone, RssType::kIpv4,    RssType::kIpv4Tcp, RssType::kIpv4Udp,
+                                 RssType::kIpv6, RssType::kIpv6Tcp, RssType::kIpv6Udp};
+  uint16_t type = 0;
+  std::memcpy(&packet.rss_hash, header + 12, sizeof(packet.rss_hash));
+  std::memcpy(&type, header + 16, sizeof(type));
+  Demand(type < kTypes.size(), "reports a kind of hash that is none");
+  packet.rss_type = kTypes[type];
+}
+
 }  // namespace
 
 std::optional<DropReason> VirtioUserRxQueue::ReadFrame(size_t chains, PacketPtr& packet) const {
@@ -275,6 +295,7 @@ std::optional<DropReason> VirtioUserRxQueue::ReadFrame(size_t chains, PacketPtr&
   std::memcpy(&header, arrived_.front().chain.pages[0].here, sizeof(header));
   CheckHeader(header, setup_);
   packet->Arrive(setup_.queues.port, id_);
+  if (setup_.Has(feature::kHashReport)) ReadHash(arrived_.front().chain.pages[0].here, *packet);
   return TakeIn(header, *packet);
 }
 
@@ -398,9 +419,9 @@ class VirtioUserTxQueue::Writer {
 
 bool VirtioUserTxQueue::Write(const Packet& frame, const VirtioNetHeader& header, Chain& chain) {
   Writer writer(*this, chain);
-  const uint16_t buffers = 0;
-  const size_t more = setup_.header_bytes() - sizeof(header);
-  bool written = writer.Write(&header, sizeof(header)) && writer.Write(&buffers, more);
+  const std::array<uint8_t, kHashHeader> rest = {};
+  bool written = writer.Write(&header, sizeof(header)) &&
+                 writer.Write(rest.data(), setup_.header_bytes() - sizeof(header));
   if (setup_.layout.header_apart) writer.EndPiece();
   for (const Packet* piece = &frame; piece != nullptr; piece = piece->next()) {
     written = written && writer.Write(piece->data(), piece->head_length());

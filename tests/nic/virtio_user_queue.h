@@ -63,6 +63,7 @@ class GuestQueue {
   RingParts parts() const;
   uint32_t size() const;
   uint32_t BaseFromUsed();  // takes what was used first
+  uint16_t outstanding();   // likewise: chains that the device has
   int kick_fd() const { return kick_.get(); }
   int call_fd() const { return call_.get(); }
   // For chains that another device was told of.

@@ -22,7 +22,7 @@
 //   TakeEvents alone: the guest's driver waits for the answers, so watch event_fd and call it soon.
 // Front-ends: the memory of the guest must be shared (QEMU: a memory backend with share=on); one that is not is refused, and
 //   TakeEvents says what to set. A front-end is trusted in two things, which no back-end can check: that it does not shrink
-//   files that are no memfd, and that a write to the eventfd by which it is called does not block.
+//   files that are no memfd, and that it leaves the eventfd by which it is called not to block, as we make it.
 // Queues: transmitq i of the guest comes out of rx(i % rx_queues). Each tx queue has its share of the receiveqs that the guest has
 //   enabled, or shares one where there are fewer, and spreads flows over those. Numbers that disagree are served.
 // Frames from the guest: up to VhostNicOptions::copy_up_to bytes are copied. Of longer ones the headers are, so that what was checked
@@ -34,6 +34,12 @@
 //   guest that takes it. All else is done in software by Send, with the same bytes.
 // Bad input: a ring with something impossible in it stops by itself, and is told (kQueueError); the guest's other rings go on. A
 //   message that is wrong ends the connection, with its reason in a kLinkDown. Neither touches other guests.
+// Hashes: with HASH_REPORT each frame says which hash its packet has (Packet::rss_hash), or that there is none. Which hashes the
+//   guest wants, by which key, and RSS, it says to the hypervisor by the control queue, and that tells no back-end: rings are
+//   chosen here, and nothing is hashed for the guest alone.
+// A host that was killed and starts again at the same path goes on with the guest's rings: with split ones from their used index,
+//   and with any where the front-end keeps track of what is in flight (INFLIGHT_SHMFD). Each buffer goes back to the guest once; a
+//   frame that was on its way may be lost, or come twice.
 // Link: up while there is a ring each way.
 //
 // Threads: as nic.h. TakeEvents may wait for a Receive or Send on another thread to end, when rings change.
@@ -81,10 +87,11 @@ struct VhostNicOptions {
   Want tso = Want::kPrefer;        // needs checksums
   Want uso = Want::kPrefer;        // likewise; guests of Linux 6.2
   Want mergeable = Want::kPrefer;  // long frames over several buffers
-  Want packed = Want::
-      kOff;  // rings in one piece (virtio 1.2, 2.8): faster, but where this process is killed and comes again,
-             // hypervisors that do not keep track (QEMU's network cards) go on at the wrong place
+  // Rings in one piece (virtio 1.2, 2.8): faster. But where this process is killed and comes again, they go on only with a
+  // hypervisor that keeps track of what is in flight (INFLIGHT_SHMFD); QEMU's network cards do not, and go on at the wrong place.
+  Want packed = Want::kOff;
   Want in_order = Want::kPrefer;
+  Want hash_report = Want::kPrefer;  // QEMU: hash=on
 
   // Copies to the guest by something else than the processor: an engine for each receiveq. Off, and of use with hardware only.
   DeferredCopyOptions copies = {};

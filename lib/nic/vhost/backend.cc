@@ -16,7 +16,8 @@ namespace sluice {
 void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
   GuestRing& ring = rings_.at(setup.index);
   const RingShape shape = ShapeOf(setup.features, setup.size);
-  const RingPosition position = RingPosition::FromBase(setup.base, shape.packed);
+  const RingPosition position =
+      shape.packed ? RingPosition::OfPacked(setup.base) : RingPosition::OfSplit(setup.place);
   MakeEnd(setup.index);
   if (IsTransmitq(setup.index)) {
     ring.source->Start(shape, setup.place, position);
@@ -26,6 +27,8 @@ void VhostNicImpl::StartRing(const VhostRingSetup& setup) {
   ring.failed = false;
   told_faults_[setup.index] = RingFault::kNone;
   Serve(setup);
+  const Within gate(ring.gate);
+  ring.Call();  // for what the one before us gave back, and did not live to call for
 }
 
 // Once for all starts.
@@ -85,13 +88,13 @@ void VhostNicImpl::ResumeRing(const VhostRingSetup& setup) {
 uint32_t VhostNicImpl::StopRing(uint16_t index) {
   RestRing(index);
   GuestRing& ring = rings_.at(index);
+  const bool transmitq = IsTransmitq(index);
   const VhostRingSetup was = std::exchange(ring.setup, {});
-  const bool packed = Has(was.features, VirtioFeature::kPacked);
-  if (!IsTransmitq(index)) return ring.sink->Stop().Base(packed);
-  WaitForLoans(*ring.source);
-  const uint32_t base = ring.source->Stop().Base(packed);
-  if (ring.source->TakeCall() && was.call != nullptr) (void)eventfd_write(was.call->get(), 1);
-  return base;
+  if (transmitq) WaitForLoans(*ring.source);
+  const RingPosition stopped = transmitq ? ring.source->Stop() : ring.sink->Stop();
+  const bool call = transmitq ? ring.source->TakeCall() : ring.sink->TakeCall();
+  if (call && was.call != nullptr) (void)eventfd_write(was.call->get(), 1);
+  return stopped.Base(Has(was.features, VirtioFeature::kPacked));
 }
 
 // Packets that hold the guest's bytes are under way to other ports, or in a burst of a poller: most are there in no time. Who

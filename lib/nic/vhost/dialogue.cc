@@ -222,7 +222,7 @@ absl::Status VhostDialogue::SetStatus(uint64_t status) {
   if ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && kicked && memory_ == nullptr)
     return VhostBreach("the guest's driver is ready, and no memory of it is shared", kShareGuestMemory);
   status_ = static_cast<uint8_t>(status);
-  if (status == 0) StopAll();
+  if (status == 0) StopAllForGood();
   return absl::OkStatus();
 }
 
@@ -249,7 +249,7 @@ absl::Status VhostDialogue::SetBackendChannel(VhostMessage& message) {
 
 // Connection and memory stay.
 absl::Status VhostDialogue::ResetDevice() {
-  StopAll();
+  StopAllForGood();
   for (Ring& ring : rings_) ring = Ring();
   features_.reset();
   log_.reset();

@@ -61,6 +61,7 @@ class VhostDialogue {
     VhostFd kick = {};
     VhostFd call = {};
     VhostFd err = {};
+    InflightRegion inflight = {};  // since it was started
   };
 
   struct Inflight {
@@ -98,7 +99,7 @@ class VhostDialogue {
   absl::Status SetLog(VhostMessage& message);
   absl::Status GetInflight(const VhostMessage& message);
   absl::Status SetInflight(VhostMessage& message);
-  absl::Status InflightOf(const Ring& ring, uint16_t index, VhostInflightRing& found) const;
+  absl::Status InflightOf(const Ring& ring, uint16_t index, InflightRegion& found) const;
 
   // dialogue_rings.cc
   absl::Status FindRing(uint64_t index, uint16_t& found) const;
@@ -119,6 +120,8 @@ class VhostDialogue {
   void RestAll();
   void Stop(uint16_t index);
   void StopAll();
+  void StopForGood(uint16_t index);
+  void StopAllForGood();
 
   const VhostSessionOptions& options_;
   VhostBackend& backend_;

@@ -107,7 +107,7 @@ absl::Status VhostDialogue::SetInflight(VhostMessage& message) {
 }
 
 // Checked when a ring starts, for only then its format is sure.
-absl::Status VhostDialogue::InflightOf(const Ring& ring, uint16_t index, VhostInflightRing& found) const {
+absl::Status VhostDialogue::InflightOf(const Ring& ring, uint16_t index, InflightRegion& found) const {
   if (!inflight_ || index >= inflight_->area.queues) return absl::OkStatus();
   const VhostInflightArea& area = inflight_->area;
   const size_t bytes = VhostInflightBytes(packed(), area.ring);

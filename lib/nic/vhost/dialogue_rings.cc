@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "nic/vhost/dialogue_internal.h"
+#include "nic/vhost/guest_words_internal.h"
+#include "nic/vhost/inflight_internal.h"
 #include "nic/vhost/ring_internal.h"
 #include "sluice/base/status.h"
 
@@ -146,7 +148,7 @@ absl::Status VhostDialogue::GetBase(const VhostMessage& message) {
   auto state = message.As<VhostRingState>();
   uint16_t index = 0;
   if (absl::Status found = FindRing(state.index, index); !found.ok()) return found;
-  Stop(index);
+  StopForGood(index);
   state.num = rings_[index].base;
   return AnswerWith(message, state);
 }
@@ -180,7 +182,7 @@ absl::Status VhostDialogue::Locate(uint16_t index, VhostRingSetup& setup) const 
   setup.kick = ring.kick;
   setup.call = ring.call;
   setup.err = ring.err;
-  return InflightOf(ring, index, setup.inflight);
+  return InflightOf(ring, index, setup.place.inflight);
 }
 
 // Starts a ring, or lets it go on, if all that it needs is there. One that rests and is not in the memory any more rests on,
@@ -199,6 +201,7 @@ absl::Status VhostDialogue::Settle(uint16_t index) {
   }
   if (absl::Status base = CheckBase(packed(), ring.base, ring.size); !base.ok()) return base;
   ring.state = RingState::kRunning;
+  ring.inflight = setup.place.inflight;
   backend_.StartRing(setup);
   return absl::OkStatus();
 }
@@ -233,6 +236,19 @@ void VhostDialogue::Stop(uint16_t index) {
 
 void VhostDialogue::StopAll() {
   for (uint16_t i = 0; i < rings_.size(); ++i) Stop(i);
+}
+
+// The front-end knows where the ring is, or begins it anew: what was noted of it holds no longer. Of one that just leaves it does:
+// it may come back with nothing but that.
+void VhostDialogue::StopForGood(uint16_t index) {
+  Stop(index);
+  const InflightRegion region = std::exchange(rings_[index].inflight, {});
+  if (region.here == nullptr) return;
+  Store<uint16_t>(region.here + offsetof(VhostInflightSplit, version), 0, __ATOMIC_RELEASE);
+}
+
+void VhostDialogue::StopAllForGood() {
+  for (uint16_t i = 0; i < rings_.size(); ++i) StopForGood(i);
 }
 
 }  // namespace sluice

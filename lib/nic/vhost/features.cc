@@ -10,7 +10,13 @@ using enum VirtioFeature;
 
 constexpr uint32_t kHeader = 12;        // virtio_net_hdr_v1; num_buffers is always there since 1.0
 constexpr uint32_t kLegacyHeader = 10;  // without it
-constexpr uint16_t kUsoSegments = 64;   // UDP_MAX_SEGMENTS of guests before Linux 6.9
+constexpr uint32_t kHashHeader = 20;    // virtio_net_hdr_v1_hash
+
+uint32_t HeaderBytes(uint64_t features) {
+  if (Has(features, kHashReport)) return kHashHeader;
+  return Has(features, kMergeableBuffers) || Has(features, kVersion1) ? kHeader : kLegacyHeader;
+}
+constexpr uint16_t kUsoSegments = 64;  // UDP_MAX_SEGMENTS of guests before Linux 6.9
 
 // What is offered where a mode is wanted: what tells that it is in force, and what may come with it.
 struct Mode {
@@ -26,6 +32,7 @@ const Mode kModes[] = {
     {"mergeable", &VhostNicOptions::mergeable, {kMergeableBuffers}},
     {"packed", &VhostNicOptions::packed, {kPacked}},
     {"in-order", &VhostNicOptions::in_order, {kInOrder}},
+    {"hash-report", &VhostNicOptions::hash_report, {kHashReport}},
 };
 
 uint64_t BitsOf(const std::initializer_list<VirtioFeature>& features) {
@@ -57,14 +64,13 @@ uint64_t OfferedFeatures(const VhostNicOptions& options) {
 uint64_t RequiredFeatures(const VhostNicOptions& options) { return BitsWanted(options, Want::kRequire); }
 
 RingShape ShapeOf(uint64_t features, uint32_t size) {
-  const bool mergeable = Has(features, kMergeableBuffers);
   return {.size = size,
-          .header_bytes = mergeable || Has(features, kVersion1) ? kHeader : kLegacyHeader,
+          .header_bytes = HeaderBytes(features),
           .packed = Has(features, kPacked),
           .indirect = Has(features, kIndirect),
           .event_index = Has(features, kEventIndex),
           .in_order = Has(features, kInOrder),
-          .mergeable = mergeable,
+          .mergeable = Has(features, kMergeableBuffers),
           .takes_verdicts = Has(features, kGuestChecksum)};
 }
 

@@ -64,7 +64,7 @@ void GuestSink::Start(const RingShape& shape, const RingPlace& place, const Ring
   shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
   log_ = place.log.get();
   if (held_ != nullptr) held_->Start(shape, log_ != nullptr);
-  fault_.store(RingFault::kNone, std::memory_order_relaxed);
+  fault_.store(shape.packed ? packed_.fault() : split_.fault(), std::memory_order_relaxed);
   call_ = false;
   running_ = true;
 }
@@ -77,10 +77,17 @@ void GuestSink::Replace(const RingPlace& place) {
 }
 
 RingPosition GuestSink::Stop() {
+  if (running_ && fault() == RingFault::kNone) shape_.packed ? GiveUp(packed_) : GiveUp(split_);
   running_ = false;
   log_ = nullptr;
   shape_.packed ? packed_.LetGo() : split_.LetGo();
   return position();
+}
+
+template <typename Ring>
+void GuestSink::GiveUp(Ring& ring) {
+  ring.GiveUpInFlight();
+  call_ |= ring.Publish();
 }
 
 RingPosition GuestSink::position() const { return shape_.packed ? packed_.position() : split_.position(); }

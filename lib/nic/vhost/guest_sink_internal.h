@@ -48,6 +48,7 @@ class GuestSink {
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
   // The same ring in other memory, or with another log. Finish first, as before Stop.
   void Replace(const RingPlace& place);
+  // Returns where the ring stands. The guest may want a call.
   RingPosition Stop();
   bool running() const { return running_; }
   RingPosition position() const;
@@ -86,6 +87,8 @@ class GuestSink {
     std::optional<DropReason> dropped = {};
     bool waits = false;
   };
+  template <typename Ring>
+  void GiveUp(Ring& ring);
   // How frames are written: at once, or by HeldFrames.
   struct AtOnce;
   template <typename Way>

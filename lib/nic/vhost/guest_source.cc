@@ -45,7 +45,7 @@ void GuestSource::Start(const RingShape& shape, const RingPlace& place, const Ri
   headroom_ = options_.pool->options().headroom;
   copy_limit_ = std::min(options_.copy_up_to, options_.pool->options().buffer_size - headroom_);
   shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
-  fault_.store(RingFault::kNone, std::memory_order_relaxed);
+  fault_.store(shape.packed ? packed_.fault() : split_.fault(), std::memory_order_relaxed);
   armed_ = call_ = false;
   running_ = true;
 }
@@ -252,6 +252,7 @@ void GuestSource::GiveBackHeld(Ring& ring, size_t run) {
 template <typename Ring>
 void GuestSource::GiveAllBack(Ring& ring) {
   while (held_count_ != 0) GiveBackHeld(ring, std::min(held_count_, shape_.size - held_first_));
+  ring.GiveUpInFlight();
   call_ |= ring.Publish();
 }
 

@@ -6,7 +6,7 @@
 // "Inflight I/O tracking"): a region for each ring, one after the other.
 //
 // Each begins at a multiple of 64 bytes. The document is silent on that; the back-ends at large do it so, and one may follow
-// the other.
+// the other. What is done with it is in split_notes_internal.h and packed_notes_internal.h.
 
 #include <cstddef>
 #include <cstdint>
@@ -60,13 +60,26 @@ struct VhostInflightPacked {
 };
 static_assert(sizeof(VhostInflightPacked) == 32 && offsetof(VhostInflightPacked, old_used_wrap) == 21);
 
+inline constexpr uint16_t kVhostInflightVersion = 1;
 inline constexpr size_t kVhostInflightAlignment = 64;
+static_assert(offsetof(VhostInflightSplit, version) == offsetof(VhostInflightPacked, version));
 
 // Of one ring of so many entries.
 constexpr size_t VhostInflightBytes(bool packed, size_t entries) {
   const size_t bytes = packed ? sizeof(VhostInflightPacked) + entries * sizeof(VhostInflightPackedEntry)
                               : sizeof(VhostInflightSplit) + entries * sizeof(VhostInflightSplitEntry);
   return (bytes + kVhostInflightAlignment - 1) / kVhostInflightAlignment * kVhostInflightAlignment;
+}
+
+// Reads a field that the front-end may change at any time, once.
+template <typename Field>
+Field NoteRead(const Field& field) {
+  return __atomic_load_n(&field, __ATOMIC_RELAXED);
+}
+// Writes one, behind all that was written before.
+template <typename Field>
+void Note(Field& field, Field value) {
+  __atomic_store_n(&field, value, __ATOMIC_RELEASE);
 }
 
 }  // namespace sluice

@@ -143,6 +143,7 @@ enum class VirtioFeature : uint8_t {
   kGuestUso4 = 54,
   kGuestUso6 = 55,
   kHostUso = 56,
+  kHashReport = 57,
 };
 
 constexpr uint64_t BitOf(VirtioFeature feature) { return uint64_t{1} << static_cast<uint8_t>(feature); }

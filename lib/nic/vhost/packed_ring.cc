@@ -25,10 +25,38 @@ void PackedRing::Start(const RingShape& shape, const RingPlace& place, const Rin
   used_ = shown_ = {position.used, position.used_wrap};
   const bool same_round = taken_.wrap == used_.wrap;
   outstanding_ = taken_.index + (same_round ? 0 : shape.size) - used_.index;
+  unshown_ = 0;
   pending_ = false;
   never_called_ = true;
-  fault_ = RingFault::kNone;
+  notes_ = nullptr;
   Replace(place);
+  fault_ = place.inflight.here == nullptr || TakeOverNotes() ? RingFault::kNone : RingFault::kInflightBroken;
+}
+
+// Puts the descriptors that were in flight back as the driver had made them available, where what is given back next begins:
+// so they are found there first. The device that died may have written there already, and behind the first of a batch also that
+// they are used: to be seen by the driver once the first one is.
+bool PackedRing::TakeOverNotes() {
+  notes_ = std::make_unique<PackedNotes>(place_.inflight.here, place_.descriptors, shape_.size);
+  const std::optional<Place> start = notes_->TakeOver(used_);
+  if (!start) return false;
+  taken_ = used_ = shown_ = *start;
+  outstanding_ = 0;
+  Place at = used_;
+  for (const VhostInflightPackedEntry& noted : notes_->InFlight()) {
+    PutBack(at, noted);
+    at = After(at, 1);
+  }
+  return true;
+}
+
+void PackedRing::PutBack(Place place, const VhostInflightPackedEntry& noted) {
+  uint8_t* const at = place_.descriptors + kDescriptor * place.index;
+  const auto flags = static_cast<uint16_t>((noted.flags & kKinds) | (place.wrap ? kAvailable : kUsed));
+  Store<uint64_t>(at, noted.address, __ATOMIC_RELAXED);
+  Store<uint64_t>(at + kRest, noted.length | uint64_t{noted.id} << 32 | uint64_t{flags} << 48,
+                  __ATOMIC_RELEASE);
+  if (place_.log != nullptr) LogDescriptor(place.index);
 }
 
 void PackedRing::Replace(const RingPlace& place) {
@@ -36,6 +64,7 @@ void PackedRing::Replace(const RingPlace& place) {
   hint_ = {};
   descriptors_guest_ = GuestAddressOf(*place_.memory, place_.descriptors);
   device_guest_ = GuestAddressOf(*place_.memory, place_.device);
+  if (notes_ != nullptr) notes_->Replace(place_.descriptors);
   AskForKicks(false);
 }
 
@@ -150,11 +179,17 @@ PackedRing::Descriptor PackedRing::Read(const uint8_t* at) {
 void PackedRing::Take(const RingChain* chains, size_t n) {
   uint32_t slots = 0;
   for (size_t i = 0; i < n; ++i) slots += chains[i].slots;
+  if (notes_ != nullptr && !notes_->Take(taken_.index, chains, n)) [[unlikely]] {
+    fault_ = RingFault::kInflightBroken;
+    notes_ = nullptr;
+  }
   outstanding_ += slots;
   taken_ = After(taken_, slots);
 }
 
 void PackedRing::GiveBack(const RingChain* chains, size_t n) {
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->GiveBack(n);
   for (size_t i = 0; i < n; ++i) PutUsed(chains[i], chains[i].slots);
 }
 
@@ -164,34 +199,41 @@ void PackedRing::GiveBackUnwritten(const RingChain* chains, size_t n) {
   if (n == 0) return;
   uint32_t slots = 0;
   for (size_t i = 0; i < n; ++i) slots += chains[i].slots;
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->GiveBack(n);
   PutUsed(chains[n - 1], slots);
 }
 
-// Of the first since the driver was last shown something the flags wait: behind it, it sees none of the others.
+// The first since the driver was last shown something waits: behind it, it sees none of the others. Each is written whole, so that
+// one which was not shown is as the driver made it.
 void PackedRing::PutUsed(const RingChain& chain, uint32_t slots) {
   uint8_t* const at = place_.descriptors + kDescriptor * used_.index;
   const int write = chain.written != 0 ? VRING_DESC_F_WRITE : 0;
   const auto flags = static_cast<uint16_t>((used_.wrap ? kAvailable | kUsed : 0) | write);
-  Store<uint32_t>(at + offsetof(vring_packed_desc, len), chain.written, __ATOMIC_RELAXED);
-  Store<uint16_t>(at + offsetof(vring_packed_desc, id), static_cast<uint16_t>(chain.id), __ATOMIC_RELAXED);
+  const uint64_t rest = chain.written | uint64_t{chain.id} << 32 | uint64_t{flags} << 48;
   if (pending_) {
-    Store<uint16_t>(at + kFlags, flags, __ATOMIC_RELEASE);
+    Store<uint64_t>(at + kRest, rest, __ATOMIC_RELEASE);
     if (place_.log != nullptr) [[unlikely]]
       LogDescriptor(used_.index);
   } else {
     shown_ = used_;
-    first_flags_ = flags;
+    first_rest_ = rest;
     pending_ = true;
   }
   used_ = After(used_, slots);
-  outstanding_ -= slots;
+  unshown_ += slots;
 }
 
 bool PackedRing::Publish() {
   if (!pending_) return false;
   pending_ = false;
+  outstanding_ -= std::exchange(unshown_, 0);
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->Show(used_);
   // Release: the others, and the frames, are there before it.
-  Store<uint16_t>(place_.descriptors + kDescriptor * shown_.index + kFlags, first_flags_, __ATOMIC_RELEASE);
+  Store<uint64_t>(place_.descriptors + kDescriptor * shown_.index + kRest, first_rest_, __ATOMIC_RELEASE);
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->Shown(used_);
   if (place_.log != nullptr) [[unlikely]]
     LogDescriptor(shown_.index);
   // The driver says what it wants to be called for and then looks at the ring again; we do it the other way round. One of

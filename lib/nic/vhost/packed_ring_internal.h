@@ -14,8 +14,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "nic/vhost/chain_batch_internal.h"
+#include "nic/vhost/packed_notes_internal.h"
 #include "nic/vhost/ring_internal.h"
 
 namespace sluice {
@@ -24,9 +26,12 @@ class PackedRing {
  public:
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
   void Replace(const RingPlace& place);
-  void LetGo() { place_ = {}; }  // of memory and log. Nothing but the position is of use then
+  // Of memory, notes and log. Nothing but the position is of use then.
+  void LetGo() {
+    notes_ = nullptr;
+    place_ = {};
+  }
   RingPosition position() const;
-  uint32_t outstanding() const { return outstanding_; }  // slots
 
   void Fetch(ChainBatch& batch, size_t most, bool writable);
   RingFault fault() const { return fault_; }
@@ -34,16 +39,13 @@ class PackedRing {
   void GiveBack(const RingChain* chains, size_t n);
   void GiveBackUnwritten(const RingChain* chains, size_t n);
   bool Publish();
+  void GiveUpInFlight() {}  // it is in the ring, to be taken
 
   void AskForKicks(bool wanted);
   bool waiting() const;
 
  private:
-  // A place in the ring, and the wrap counter there.
-  struct Place {
-    uint16_t index = 0;
-    bool wrap = true;
-  };
+  using Place = PackedNotes::Place;
   struct Descriptor {
     uint64_t address;
     uint32_t bytes;
@@ -56,6 +58,8 @@ class PackedRing {
     return {static_cast<uint16_t>(index - shape_.size), !place.wrap};
   }
   static Descriptor Read(const uint8_t* at);
+  bool TakeOverNotes();
+  void PutBack(Place place, const VhostInflightPackedEntry& noted);
   bool IsAvailable(Place place) const;
   bool AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain);
   uint32_t FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room, bool writable);
@@ -68,14 +72,16 @@ class PackedRing {
 
   RingShape shape_;
   RingPlace place_;
-  uint64_t descriptors_guest_ = 0;  // where the guest sees the ring
-  uint64_t device_guest_ = 0;       // and the event structure that we write
+  uint64_t descriptors_guest_ = 0;      // where the guest sees the ring
+  uint64_t device_guest_ = 0;           // and the event structure that we write
+  std::unique_ptr<PackedNotes> notes_;  // null: what is in flight is not noted
   GuestMemory::Hint hint_;
   Place taken_;
   Place used_;
-  uint32_t outstanding_ = 0;
+  uint32_t outstanding_ = 0;  // slots that were taken, and that the driver has not back
+  uint32_t unshown_ = 0;      // of those, given back
   Place shown_;               // the first that was given back since Publish
-  uint16_t first_flags_ = 0;  // of its descriptor: written when all others are
+  uint64_t first_rest_ = 0;   // of its descriptor, but the address: written when all others are
   bool pending_ = false;      // there is such a one
   bool never_called_ = true;  // since the start
   RingFault fault_ = RingFault::kNone;

@@ -16,7 +16,7 @@ struct FaultText {
   const char* name;
   const char* meaning;
 };
-constexpr std::array<FaultText, 14> kTexts = {{
+constexpr std::array<FaultText, 15> kTexts = {{
     {"none", "Nothing is wrong."},
     {"index-jump", "The driver made more available than the ring holds."},
     {"head-out-of-range", "The available ring names a descriptor that is not there."},
@@ -32,17 +32,22 @@ constexpr std::array<FaultText, 14> kTexts = {{
     {"indirect-chained", "A table of descriptors has more descriptors behind it."},
     {"indirect-length", "A table's length is no number of descriptors, or of more than may be."},
     {"id-out-of-range", "A packed ring's buffer id is not below the size of the ring."},
+    {"inflight-broken", "What is noted as in flight contradicts itself, or the ring."},
 }};
-static_assert(kTexts.size() == static_cast<size_t>(RingFault::kIdOutOfRange) + 1);
+static_assert(kTexts.size() == static_cast<size_t>(RingFault::kInflightBroken) + 1);
 
 uint32_t Pack(uint16_t index, bool wrap) { return index | uint32_t{wrap} << kIndexBits; }
 
 }  // namespace
 
-// The upper half of a packed ring's says where chains were given back to. That is where they were taken to, for a device at
-// rest has given back all; DPDK's driver leaves it out.
-RingPosition RingPosition::FromBase(uint32_t base, bool packed) {
-  if (!packed) return {.available = static_cast<uint16_t>(base), .used = static_cast<uint16_t>(base)};
+RingPosition RingPosition::OfSplit(const RingPlace& place) {
+  const uint16_t used = Load<uint16_t>(place.device + kUsedIndex, __ATOMIC_RELAXED);
+  return {.available = used, .used = used};
+}
+
+// The upper half says where chains were given back to. That is where they were taken to, for a device at rest has given back
+// all; DPDK's driver leaves it out.
+RingPosition RingPosition::OfPacked(uint32_t base) {
   const auto index = static_cast<uint16_t>(base & kIndexMask);
   const bool wrap = (base >> kIndexBits & 1) != 0;
   return {.available = index, .used = index, .available_wrap = wrap, .used_wrap = wrap};
@@ -50,11 +55,6 @@ RingPosition RingPosition::FromBase(uint32_t base, bool packed) {
 
 uint32_t RingPosition::Base(bool packed) const {
   return packed ? Pack(available, available_wrap) | Pack(used, used_wrap) << 16 : available;
-}
-
-RingPosition RingPosition::FromUsed(const RingPlace& place) {
-  const uint16_t used = Load<uint16_t>(place.device + kUsedIndex, __ATOMIC_RELAXED);
-  return {.available = used, .used = used};
 }
 
 RingAreas RingAreas::Of(uint32_t size, bool packed) {

@@ -11,7 +11,13 @@
 //   device area      used ring: heads, index            what we want to be kicked for
 //
 // Chains are taken in the order in which they were made available, and given back in that order, whether or not IN_ORDER was
-// negotiated: so a device that starts again from the index up to which chains were given back loses none.
+// negotiated. After a device that was killed, another goes on so that each chain is given back once:
+//
+//   split                  from the used index, which is in the ring; what was taken beyond it is taken again
+//   with InflightRegion    from what was noted there; right also after a device that gives chains back in any order
+//   packed, without        nothing in memory says where: the front-end must know (one that is the driver does, QEMU does not).
+//                          Even then, a device that is killed while it shows several chains leaves behind the first others
+//                          that look used: the driver will take them so, the device waits for them. Only a reset helps.
 
 #define VIRTIO_RING_NO_LEGACY  // the rest of it is no C++
 #include <linux/virtio_ring.h>
@@ -43,6 +49,13 @@ struct RingTraffic {
   uint64_t bytes = 0;
 };
 
+// The part of a ring in the memory that outlives this process (vhost-user, "Inflight I/O tracking"); see inflight_internal.h.
+struct InflightRegion {
+  uint8_t* here = nullptr;  // null: what is in flight is not noted
+  size_t bytes = 0;         // enough for the ring
+  std::shared_ptr<const GuestMapping> mapping = {};
+};
+
 // Where it lies now: exchanged at rest, when the front-end shares other memory, or a log. The areas are checked by who fills
 // this in: wholly inside `memory`, aligned as 2.7 and 2.8 ask.
 struct RingPlace {
@@ -51,6 +64,7 @@ struct RingPlace {
   uint8_t* device = nullptr;
   std::shared_ptr<const GuestMemory> memory = {};
   std::shared_ptr<const DirtyLog> log = {};  // null: nothing is logged
+  InflightRegion inflight = {};              // the same from Start on
 };
 
 // How far it was served. `used` follows `available`: between them are chains that were taken and not given back.
@@ -60,13 +74,12 @@ struct RingPosition {
   bool available_wrap = true;  // of packed rings
   bool used_wrap = true;
 
-  // As SET_VRING_BASE and GET_VRING_BASE have it: an index, or two of 15 bits with their wrap counters above them. Of a split
-  // ring both indices are the same then.
-  static RingPosition FromBase(uint32_t base, bool packed);
+  // Of a split ring: after the last chain given back, which is what the driver goes by, whoever served the ring before.
+  static RingPosition OfSplit(const RingPlace& place);
+  // Of a packed ring, as SET_VRING_BASE has it: two indices of 15 bits with their wrap counters above them.
+  static RingPosition OfPacked(uint32_t base);
+  // As GET_VRING_BASE has it.
   uint32_t Base(bool packed) const;
-  // Of a split ring that another device served, or this one before it died: after the last chain given back. What was taken
-  // beyond that is taken again. A packed ring does not tell.
-  static RingPosition FromUsed(const RingPlace& place);
 
   bool operator==(const RingPosition&) const = default;
 };
@@ -98,6 +111,7 @@ enum class RingFault : uint8_t {
   kIndirectChained,  // a table with more descriptors behind it
   kIndirectLength,   // a table of no, of broken, or of too many descriptors
   kIdOutOfRange,     // a packed ring's buffer id
+  kInflightBroken,   // what is noted as in flight cannot be
 };
 // Short, as in tables ("chain-loop"), and one sentence for people.
 absl::string_view Name(RingFault fault);

@@ -42,13 +42,6 @@ namespace sluice {
 // A descriptor that goes with its last user: a worker may be about to write to one that the front-end has just replaced.
 using VhostFd = std::shared_ptr<const UniqueFd>;
 
-// The part of a ring in the memory that outlives this process (vhost-user, "Inflight I/O tracking"). See inflight_internal.h.
-struct VhostInflightRing {
-  uint8_t* here = nullptr;  // null: not tracked
-  size_t bytes = 0;
-  std::shared_ptr<const GuestMapping> mapping = {};
-};
-
 // A ring as it is to be served. All of it was checked: sizes, alignment, and that it lies in the memory.
 struct VhostRingSetup {
   uint16_t index = 0;     // 0, 2, ...: what the guest receives; 1, 3, ...: what it sends
@@ -63,7 +56,6 @@ struct VhostRingSetup {
   VhostFd kick = {};  // null: the guest kicks nobody, poll
   VhostFd call = {};  // null: nobody wants to be called
   VhostFd err = {};   // null: nobody wants to hear of errors
-  VhostInflightRing inflight = {};
 };
 
 // Who moves the packets. Each call returns when its effect has come about.

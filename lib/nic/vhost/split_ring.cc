@@ -30,8 +30,14 @@ void SplitRing::Start(const RingShape& shape, const RingPlace& place, const Ring
   taken_ = position.available;
   used_ = shown_ = position.used;
   never_called_ = true;
-  fault_ = RingFault::kNone;
+  notes_ = nullptr;
   Replace(place);
+  fault_ = place.inflight.here == nullptr || TakeOverNotes() ? RingFault::kNone : RingFault::kInflightBroken;
+}
+
+bool SplitRing::TakeOverNotes() {
+  notes_ = std::make_unique<SplitNotes>(place_.inflight.here, shape_.size);
+  return notes_->TakeOver(used_, Load<uint16_t>(place_.driver + kAvailableIndex, __ATOMIC_ACQUIRE));
 }
 
 void SplitRing::Replace(const RingPlace& place) {
@@ -47,11 +53,11 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   const uint16_t available = Load<uint16_t>(place_.driver + kAvailableIndex, __ATOMIC_ACQUIRE);
   const uint16_t waiting = static_cast<uint16_t>(available - taken_);
   if (waiting == 0) return;
-  if (static_cast<uint16_t>(available - used_) > shape_.size) {
+  if (static_cast<uint16_t>(available - shown_) > shape_.size) {
     fault_ = RingFault::kIndexJump;
     return;
   }
-  const size_t n = std::min({size_t{waiting}, most, ChainBatch::kChains});
+  size_t n = std::min({size_t{waiting}, most, ChainBatch::kChains});
 
   // 2. The heads. Their descriptors are on the way while the rest is looked at.
   std::array<uint16_t, ChainBatch::kChains> heads;
@@ -59,6 +65,8 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
     heads[i] = ReadOnce<uint16_t>(place_.driver + kHeads + sizeof(uint16_t) * ((taken_ + i) & mask_));
     __builtin_prefetch(place_.descriptors + kDescriptor * (heads[i] & mask_));
   }
+  if (notes_ != nullptr) [[unlikely]]
+    n = HeadsInFlight(heads.data(), n);
 
   // 3. The descriptors: as a rule one a chain.
   const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
@@ -77,6 +85,13 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
     }
     if (!FetchOdd(batch, heads[i], descriptor, writable)) return;
   }
+}
+
+// Those that were in flight stand for the first of the ring, which may have been others: with a batch of their own.
+size_t SplitRing::HeadsInFlight(uint16_t* heads, size_t n) const {
+  const size_t again = std::min(n, notes_->again());
+  for (size_t i = 0; i < again; ++i) heads[i] = notes_->again(i);
+  return again != 0 ? again : n;
 }
 
 // A chain of several descriptors, a table of them, or of both (2.7.5.3.2); or what is wrong with it.
@@ -139,6 +154,8 @@ SplitRing::Descriptor SplitRing::Read(const uint8_t* at) {
 }
 
 void SplitRing::GiveBack(const RingChain* chains, size_t n) {
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->GiveBack(chains, n);
   for (size_t i = 0; i < n; ++i) PutElement(static_cast<uint16_t>(used_ + i), chains[i]);
   LogElements(n);
   used_ = static_cast<uint16_t>(used_ + n);
@@ -148,6 +165,8 @@ void SplitRing::GiveBack(const RingChain* chains, size_t n) {
 void SplitRing::GiveBackUnwritten(const RingChain* chains, size_t n) {
   if (!shape_.in_order) return GiveBack(chains, n);
   if (n == 0) return;
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->GiveBack(chains, n);
   PutElement(used_, chains[n - 1]);
   LogElements(1);
   used_ = static_cast<uint16_t>(used_ + n);
@@ -159,8 +178,12 @@ void SplitRing::PutElement(uint16_t index, const RingChain& chain) {
 
 bool SplitRing::Publish() {
   if (shown_ == used_) return false;
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->Show();
   // Release: the elements, and the frames that they stand for, are there before the index.
   Store<uint16_t>(place_.device + kUsedIndex, used_, __ATOMIC_RELEASE);
+  if (notes_ != nullptr) [[unlikely]]
+    notes_->Shown(used_);
   if (place_.log != nullptr) [[unlikely]]
     Log(kUsedIndex, sizeof(uint16_t));
   const uint16_t before = std::exchange(shown_, used_);
@@ -168,6 +191,15 @@ bool SplitRing::Publish() {
   // the two sees what the other did.
   GuestFence();
   return WantsCall(before);
+}
+
+void SplitRing::GiveUpInFlight() {
+  while (notes_ != nullptr && notes_->again() != 0) {
+    const RingChain chain{
+        .id = notes_->again(0), .written = 0, .bytes = 0, .slots = 1, .pieces = 0, .first = 0};
+    Take(&chain, 1);
+    GiveBack(&chain, 1);
+  }
 }
 
 bool SplitRing::WantsCall(uint16_t before) {

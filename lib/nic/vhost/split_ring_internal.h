@@ -17,9 +17,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "nic/vhost/chain_batch_internal.h"
 #include "nic/vhost/ring_internal.h"
+#include "nic/vhost/split_notes_internal.h"
 
 namespace sluice {
 
@@ -27,10 +29,12 @@ class SplitRing {
  public:
   void Start(const RingShape& shape, const RingPlace& place, const RingPosition& position);
   void Replace(const RingPlace& place);
-  void LetGo() { place_ = {}; }  // of memory and log. Nothing but the position is of use then
+  // Of memory, notes and log. Nothing but the position is of use then.
+  void LetGo() {
+    notes_ = nullptr;
+    place_ = {};
+  }
   RingPosition position() const { return {.available = taken_, .used = used_}; }
-  // Chains that were taken and are with us.
-  uint32_t outstanding() const { return static_cast<uint16_t>(taken_ - used_); }
 
   // Reads up to `most` of the waiting chains into an empty batch, without taking them: fewer when there are no more, when the
   // batch is full, or behind what is wrong. Their pieces are all to be written, or all to be read. What is wrong at the very
@@ -38,13 +42,19 @@ class SplitRing {
   void Fetch(ChainBatch& batch, size_t most, bool writable);
   RingFault fault() const { return fault_; }
   // The first of those that were fetched are ours now.
-  void Take(const RingChain*, size_t n) { taken_ = static_cast<uint16_t>(taken_ + n); }
+  void Take(const RingChain* chains, size_t n) {
+    if (notes_ != nullptr) [[unlikely]]
+      notes_->Take(chains, n);
+    taken_ = static_cast<uint16_t>(taken_ + n);
+  }
   // Gives back chains, in the order in which they were taken.
   void GiveBack(const RingChain* chains, size_t n);
   // The same, of chains that nothing was written to.
   void GiveBackUnwritten(const RingChain* chains, size_t n);
   // Shows the driver what was given back. Whether it wants to be called for that.
   bool Publish();
+  // Before the ring is left for good: gives back, unused, what was in flight at Start and was not taken again since.
+  void GiveUpInFlight();
 
   // Whether the driver is to kick when it makes more available. After true, look whether it did: waiting().
   void AskForKicks(bool wanted);
@@ -65,6 +75,8 @@ class SplitRing {
     bool indirect;
   };
   static Descriptor Read(const uint8_t* at);
+  bool TakeOverNotes();
+  size_t HeadsInFlight(uint16_t* heads, size_t n) const;
   bool FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable);
   RingFault Open(const Descriptor& descriptor, Table& table);
   bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
@@ -76,7 +88,8 @@ class SplitRing {
 
   RingShape shape_;
   RingPlace place_;
-  uint64_t device_guest_ = 0;  // where the guest sees the used ring
+  uint64_t device_guest_ = 0;          // where the guest sees the used ring
+  std::unique_ptr<SplitNotes> notes_;  // null: what is in flight is not noted
   GuestMemory::Hint hint_;
   uint16_t mask_ = 0;
   uint16_t taken_ = 0;

@@ -56,18 +56,16 @@ absl::Status VhostNicImpl::OpenQueues(const QueueOptions& queues) {
 }
 
 absl::Status VhostNicImpl::WatchEvents() {
-  absl::StatusOr<std::unique_ptr<VhostSession>> session = VhostSession::Open(
-      {.path = options_.path,
-       .role = options_.role,
-       .mode = options_.mode,
-       .owner = options_.owner.value_or(static_cast<uid_t>(-1)),
-       .group = options_.group.value_or(static_cast<gid_t>(-1)),
-       .features = OfferedFeatures(options_),
-       .required_features = RequiredFeatures(options_),
-       // The rings do not note what they have taken: chains go back in order, and what is not back is taken again.
-       .protocol_features = kVhostServedProtocolFeatures & ~BitOf(VhostProtocolFeature::kInflightShmfd),
-       .queue_pairs = options_.pairs},
-      *this);
+  absl::StatusOr<std::unique_ptr<VhostSession>> session =
+      VhostSession::Open({.path = options_.path,
+                          .role = options_.role,
+                          .mode = options_.mode,
+                          .owner = options_.owner.value_or(static_cast<uid_t>(-1)),
+                          .group = options_.group.value_or(static_cast<gid_t>(-1)),
+                          .features = OfferedFeatures(options_),
+                          .required_features = RequiredFeatures(options_),
+                          .queue_pairs = options_.pairs},
+                         *this);
   if (!session.ok()) return session.status();
   events_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   epoll_event readable{.events = EPOLLIN, .data = {}};

@@ -141,7 +141,7 @@ TEST_CASE("rings that cannot be end the connection") {
        [](VhostScene& s) { s.Tell(Request::kSetVringBase, RingState(0, 65536)); }},
       {"SET_VRING_ENABLE: neither 0 nor 1",
        [](VhostScene& s) { s.Tell(Request::kSetVringEnable, RingState(0, 2)); }},
-      {"SET_VRING_KICK: it is a file",
+      {"SET_VRING_KICK: it is no eventfd",
        [&](VhostScene& s) { s.Tell(Request::kSetVringKick, 0, {file.get()}); }},
       {"SET_VRING_NUM: ring 0 runs",
        [](VhostScene& s) { s.SetUpRing(0), s.Tell(Request::kSetVringNum, RingState(0, 128)); }},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is negotiated, when rings start and stop, and what is answered.
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -209,6 +210,20 @@ TEST_CASE("a call descriptor is made not to block, lest a full one stalls a work
   const UniqueFd call(eventfd(0, EFD_CLOEXEC));
   scene.Tell(Request::kSetVringCall, 0, {call.get()});
   CHECK((fcntl(call.get(), F_GETFL) & O_NONBLOCK) != 0);
+}
+
+TEST_CASE(
+    "what is no eventfd is refused: a pipe or socket that nobody reads ends who writes to it, by a signal") {
+  VhostScene scene;
+  scene.Greet();
+  int pipes[2], sockets[2];
+  REQUIRE(pipe2(pipes, O_CLOEXEC) == 0);
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+  const UniqueFd in(pipes[0]), out(pipes[1]), one(sockets[0]), other(sockets[1]);
+  const UniqueFd nested(epoll_create1(EPOLL_CLOEXEC));
+  const Request request = GENERATE(Request::kSetVringCall, Request::kSetVringKick, Request::kSetVringErr);
+  scene.Tell(request, 0, {GENERATE_REF(out.get(), one.get(), nested.get(), scene.guest.file.get())});
+  CHECK_THAT(scene.Complaint(), Catch::Contains("it is no eventfd"));
 }
 
 TEST_CASE("a packed ring may have any size, and goes on at both of its positions") {

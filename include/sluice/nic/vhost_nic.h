@@ -120,6 +120,7 @@ struct VhostReport {
   uint64_t connections = 0;     // since Open, as are the next two
   uint64_t refused = 0;         // connections beside the one
   uint64_t bad_messages = 0;
+  uint64_t idle_kicks = 0;  // times that a sleeping queue was woken by a guest that had sent nothing
   std::string copy_engine =
       {};                  // what copies to the guest now, or why nothing does; empty where nothing was to
   CopyCounts copies = {};  // since Open

@@ -2,6 +2,7 @@
 // Rings: what is said of each, and when that is enough to serve it.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bit>
 #include <utility>
@@ -52,6 +53,16 @@ absl::Status CheckBase(bool packed, uint32_t base, uint32_t size) {
                  : VhostBreach(absl::StrCat("base 0x", absl::Hex(base), " of a ring of ", size, " entries"));
 }
 
+// By its name: nothing is written to it to find out. Where that can't be read, others without a file are taken for one: none of
+// them blocks who writes to it, nor ends it by a signal, as a pipe or a socket without a reader does.
+bool IsEventFd(int fd) {
+  struct stat file {};
+  if (fstat(fd, &file) != 0 || (file.st_mode & S_IFMT) != 0) return false;
+  std::array<char, 32> name;
+  const ssize_t length = readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), name.data(), name.size());
+  return length < 0 || absl::string_view(name.data(), static_cast<size_t>(length)) == "anon_inode:[eventfd]";
+}
+
 // The descriptor of a KICK, CALL or ERR, none where the payload says that none comes. It is made not to block, for a worker
 // writes to it, whatever the front-end fills it with.
 absl::Status TakeRingFd(uint64_t payload, VhostMessage& message, VhostFd& fd) {
@@ -60,9 +71,7 @@ absl::Status TakeRingFd(uint64_t payload, VhostMessage& message, VhostFd& fd) {
     return VhostBreach("the flag of no descriptor says otherwise than what came");
   if (none) return absl::OkStatus();
   UniqueFd taken = message.TakeFd();
-  struct stat file {};
-  if (fstat(taken.get(), &file) != 0 || S_ISREG(file.st_mode) || S_ISDIR(file.st_mode))
-    return VhostBreach("it is a file, and no eventfd or pipe");
+  if (!IsEventFd(taken.get())) return VhostBreach("it is no eventfd");
   fcntl(taken.get(), F_SETFL, fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
   fd = std::make_shared<const UniqueFd>(std::move(taken));
   return absl::OkStatus();

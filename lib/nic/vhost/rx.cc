@@ -2,6 +2,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -12,6 +13,17 @@
 #include "sluice/base/status.h"
 
 namespace sluice {
+namespace {
+
+// What rang, as epoll tells it.
+constexpr uint32_t kBell = 0, kKick = 1;
+
+bool Watch(int epoll, int fd, uint32_t what) {
+  epoll_event readable{.events = EPOLLIN | EPOLLET, .data = {.u32 = what}};
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &readable) == 0;
+}
+
+}  // namespace
 
 absl::Status VhostRxQueue::Open(const char* device, const QueueOptions& queues) {
   epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
@@ -29,7 +41,7 @@ absl::Status VhostRxQueue::Open(const char* device, const QueueOptions& queues) 
     share_ |= uint64_t{1} << pair;
   }
   armed_ = false;
-  Watch(bell_);
+  (void)sluice::Watch(epoll_.get(), bell_->get(), kBell);
   return absl::OkStatus();
 }
 
@@ -43,9 +55,7 @@ void VhostRxQueue::Close() {
 
 // Edge-triggered: nobody has to read what was rung.
 void VhostRxQueue::Watch(const VhostFd& kick) const {
-  if (kick == nullptr) return;
-  epoll_event readable{.events = EPOLLIN | EPOLLET, .data = {}};
-  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, kick->get(), &readable);
+  if (kick != nullptr) (void)sluice::Watch(epoll_.get(), kick->get(), kKick);
 }
 
 void VhostRxQueue::Unwatch(const VhostFd& kick) const {
@@ -56,8 +66,7 @@ void VhostRxQueue::Ring() const { (void)eventfd_write(bell_->get(), 1); }
 
 size_t VhostRxQueue::Receive(Burst& burst) {
   const bool woken = std::exchange(armed_, false);
-  if (woken) [[unlikely]]
-    Wake();
+  const bool kicked = woken && Wake();
   const size_t before = burst.size();
   if (announcement_.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
     ReceiveAnnouncement(burst);
@@ -71,8 +80,8 @@ size_t VhostRxQueue::Receive(Burst& burst) {
       ReceiveFrom(std::countr_zero(pairs), burst);
     }
   }
-  if (woken && burst.size() != before) [[unlikely]]
-    wakeups_.Add();
+  if (woken) [[unlikely]]
+    CountWakeup(kicked, burst.size() != before);
   if (there != 0) next_ = (std::countr_zero(first) + 1) % GuestRings::kMostPairs;
   return burst.size() - before;
 }
@@ -126,10 +135,21 @@ bool VhostRxQueue::ArmRing(GuestRing& ring) const {
   return nothing && ring.setup.kick != nullptr;
 }
 
-// Takes in what has rung, for an edge that was seen by nobody keeps the descriptor readable.
-void VhostRxQueue::Wake() {
+// Takes in what has rung, for an edge that was seen by nobody keeps the descriptor readable. Whether a guest has kicked: however
+// often since, that is one.
+bool VhostRxQueue::Wake() {
   std::array<epoll_event, GuestRings::kMostPairs + 1> rung;
-  (void)epoll_wait(epoll_.get(), rung.data(), static_cast<int>(rung.size()), 0);
+  const int count = epoll_wait(epoll_.get(), rung.data(), static_cast<int>(rung.size()), 0);
+  return std::any_of(rung.begin(), rung.begin() + std::max(count, 0),
+                     [](const epoll_event& event) { return event.data.u32 == kKick; });
+}
+
+void VhostRxQueue::CountWakeup(bool kicked, bool came) {
+  if (came) {
+    wakeups_.Add();
+  } else if (kicked) {
+    idle_kicks_.Add();
+  }
 }
 
 QueueStats VhostRxQueue::stats() const {

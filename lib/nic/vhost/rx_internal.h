@@ -50,13 +50,16 @@ class VhostRxQueue final : public RxQueue {
   int fd() const override { return epoll_.get(); }
   QueueId id() const override { return id_; }
   QueueStats stats() const override;
+  // Times that it was woken by a kick, and there was nothing.
+  uint64_t idle_kicks() const { return idle_kicks_.value(); }
 
  private:
   void ReceiveFrom(int pair, Burst& burst);
   void Discard(GuestRing& ring);
   void ReceiveAnnouncement(Burst& burst);
   bool ArmRing(GuestRing& ring) const;
-  void Wake();
+  bool Wake();
+  void CountWakeup(bool kicked, bool came);
 
   GuestRings& rings_;
   FaultBell& faults_;
@@ -71,6 +74,7 @@ class VhostRxQueue final : public RxQueue {
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;
   Counter wakeups_;
+  Counter idle_kicks_;
   Counter unheard_;  // announcements that nobody received; the control thread's
   DropCounters drops_;
 };

@@ -77,6 +77,7 @@ VhostReport VhostNicImpl::report() const {
   report.connections = now.connections;
   report.refused = now.refused;
   report.bad_messages = now.bad_messages;
+  for (const VhostRxQueue& queue : rx_) report.idle_kicks += queue.idle_kicks();
   report.copy_engine = copy_engine_;
   report.copies = CopiesNow();
   for (const VhostRegionView& region : now.regions) report.memory_bytes += region.bytes;

@@ -102,7 +102,8 @@ TEST_CASE("a receiver whose frames are shorter than the sender's drops what is t
   CHECK(way.Send(burst) == 4);
 
   Burst received;
-  CHECK(way.Receive(received) == 3);
+  while (way.Receive(received) > 0) continue;  // what is known first, then what is not
+  CHECK(received.size() == 3);
   CHECK(way.received().drops[DropReason::kTooLong] == 1);
   CHECK(way.received().bytes == 60 + 1514 + 60);
 }
@@ -165,15 +166,15 @@ TEST_CASE("what was written for a receiver that has since become another is not 
   PairWay way;
   way.OpenSender(1, 32);
   REQUIRE(way.OpenReceiver("test") == absl::OkStatus());
-  way.TellArrival(Packet::Arrival(kHere, QueueId{0}));
+  way.Tell(Terms(kHere, QueueId{0}, 1514));
   Burst burst;
   REQUIRE(pool->Get(burst, 6) == 6);
   for (Packet* packet : burst) packet->SetLength(60);
   CHECK(way.Receive(burst) == 0);  // on to the lanes of the sender
-  CHECK(way.PushPlain(0, burst, 1514).packets == 6);
+  CHECK(way.PushPlain(way.lane(0), burst, 1514).packets == 6);
 
-  way.TellArrival(Packet::Arrival(kThere, QueueId{0}));
-  CHECK(way.ReceiveKnown(burst, 1514).packets == 0);
+  way.Tell(Terms(kThere, QueueId{0}, 1514));
+  CHECK(way.ReceiveKnown(burst).packets == 0);
   CHECK(way.Receive(burst) == 6);
 }
 

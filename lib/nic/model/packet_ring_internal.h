@@ -28,14 +28,14 @@
 
 namespace sluice {
 
-// By whole lines, as far as they reach, then by halves of them: no call, for which the caller would have to save what it
-// has at hand.
+// By two lines at a time, as far as they reach, then by halves of that: no call, for which the caller would have to save what
+// it has at hand.
 inline void CopyPointers(Packet* const* from, size_t n, Packet** to) {
-  constexpr size_t kLine = kCacheLine / sizeof(Packet*);
-  const auto* const lines = from + n / kLine * kLine;
-  for (; from != lines; from += kLine, to += kLine) std::memcpy(to, from, kCacheLine);
-  if (n % kLine == 0) return;
-  for (size_t piece = kLine / 2; piece > 0; piece /= 2) {
+  constexpr size_t kLines = 2 * kCacheLine / sizeof(Packet*);
+  const auto* const lines = from + n / kLines * kLines;
+  for (; from != lines; from += kLines, to += kLines) std::memcpy(to, from, 2 * kCacheLine);
+  if (n % kLines == 0) return;
+  for (size_t piece = kLines / 2; piece > 0; piece /= 2) {
     if ((n & piece) == 0) continue;
     std::memcpy(to, from, piece * sizeof(Packet*));
     from += piece;
@@ -147,20 +147,29 @@ class PacketRing {
     Packet* slots[kLine];
   };
 
-  // Up to the end of the array, and from its start.
   void CopyIn(Packet* const* packets, size_t n) {
     const size_t at = staged_ & mask_;
-    const size_t first = std::min(n, capacity() - at);
-    CopyPointers(packets, first, slots_ + at);
-    if (first < n) [[unlikely]]
-      CopyPointers(packets + first, n - first, slots_);
+    if (at + n > capacity()) [[unlikely]]
+      return CopyInRound(packets, n);
+    CopyPointers(packets, n, slots_ + at);
   }
   void CopyOut(uint64_t head, Packet** to, size_t n) const {
     const size_t at = head & mask_;
-    const size_t first = std::min(n, capacity() - at);
-    CopyPointers(slots_ + at, first, to);
-    if (first < n) [[unlikely]]
-      CopyPointers(slots_, n - first, to + first);
+    if (at + n > capacity()) [[unlikely]]
+      return CopyOutRound(at, to, n);
+    CopyPointers(slots_ + at, n, to);
+  }
+  // Up to the end of the array, and from its start. Apart: it is rare, and would cost the others registers.
+  [[gnu::cold, gnu::noinline]] void CopyInRound(Packet* const* packets, size_t n) {
+    const size_t at = staged_ & mask_;
+    const size_t first = capacity() - at;
+    std::copy_n(packets, first, slots_ + at);
+    std::copy_n(packets + first, n - first, slots_);
+  }
+  [[gnu::cold, gnu::noinline]] void CopyOutRound(size_t at, Packet** to, size_t n) const {
+    const size_t first = capacity() - at;
+    std::copy_n(slots_ + at, first, to);
+    std::copy_n(slots_, n - first, to + first);
   }
 
   // Read by both, written by none.

@@ -22,12 +22,29 @@
 
 namespace sluice {
 
-// Of packets that ask for nothing and that are no shorter than an Ethernet header.
+// What a receiver makes of plain frames, and leaves to its senders: it takes none that is longer, and they arrive there. In
+// one word, which is compared and read as a whole. The default takes none.
+class Terms {
+ public:
+  Terms() = default;
+  Terms(PortId port, QueueId queue, uint32_t max_frame)
+      : word_(port.value() | uint64_t{queue.value()} << 16 | uint64_t{max_frame} << 32) {}
+  bool operator==(const Terms&) const = default;
+
+  Packet::Arrival arrival() const {
+    return {PortId(static_cast<uint16_t>(word_)), QueueId(static_cast<uint16_t>(word_ >> 16))};
+  }
+  uint32_t max_frame() const { return static_cast<uint32_t>(word_ >> 32); }
+
+ private:
+  uint64_t word_ = 0;
+};
+
+// Of packets that ask for nothing, are no shorter than an Ethernet header, and arrived on these terms.
 struct Manifest {
+  Terms terms;
   uint32_t packets = 0;
   uint32_t bytes = 0;
-  uint32_t max_frame = 0;     // none is longer
-  Packet::Arrival arrival{};  // what was written into each
 };
 
 class PairLane {

@@ -1,36 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 
 #include "nic/model/pair_way_internal.h"
-#include "nic/offload/first_lines_internal.h"
 
 namespace sluice {
-namespace {
-
-// Writes into plain packets where they arrive, up to one that is not; returns how many. Looks at four, then writes into
-// them: their addresses are still at hand, and no packet is written into that does not go.
-size_t ArrivePlain(Packet* const* packets, size_t n, Packet::Arrival where, FirstLines& lines) {
-  constexpr size_t kGroup = 4;
-  Packet* const* next = packets;
-  for (Packet* const* const groups = next + n / kGroup * kGroup; next != groups; next += kGroup) {
-    const std::array group = {next[0], next[1], next[2], next[3]};
-    for (const Packet* packet : group) lines.Add(*packet);
-    if (lines.any_odd()) [[unlikely]]
-      return static_cast<size_t>(next - packets);
-    for (Packet* packet : group) packet->Arrive(where);
-  }
-  for (Packet* const* const end = packets + n; next != end; ++next) {
-    lines.Add(**next);
-    if (lines.any_odd()) [[unlikely]]
-      break;
-    (*next)->Arrive(where);
-  }
-  return static_cast<size_t>(next - packets);
-}
-
-}  // namespace
-
 PairWay::LaneSet::LaneSet(uint16_t count, uint32_t ring) {
   for (uint16_t i = 0; i < count; ++i) lanes.push_back(std::make_unique<PairLane>(ring));
   if (count == 1) only = lanes[0].get();
@@ -74,31 +47,6 @@ void PairWay::FreePassed() {
   while (oldest_ != now) delete std::exchange(oldest_, oldest_->next.load(std::memory_order_relaxed));
 }
 
-PairWay::Moved PairWay::PushPlain(uint16_t lane, Burst& burst, uint32_t max_frame) {
-  if (!receiver_open_.load(std::memory_order_acquire)) [[unlikely]]
-    return {};
-  // 1. The packets that will be taken, and no others: who keeps a packet finds it as it was.
-  PairLane& to = *sending_->lanes[lane];
-  Packet* const* const packets = burst.begin();
-  const size_t room = std::min(burst.size(), to.Room(burst.size()));
-  const Packet::Arrival arrival = arrival_.load(std::memory_order_relaxed);
-  FirstLines lines(max_frame);
-  const size_t plain = ArrivePlain(packets, room, arrival, lines);
-  if (plain == 0) [[unlikely]]
-    return {};
-
-  // 2. On their way.
-  const uint64_t bytes = plain == room ? lines.bytes() : BytesOf(packets, plain);
-  to.Push(packets, {.packets = static_cast<uint32_t>(plain),
-                    .bytes = static_cast<uint32_t>(bytes),
-                    .max_frame = max_frame,
-                    .arrival = arrival});
-  burst.DropFront(plain);
-  if (receiver_sleeps_.load(std::memory_order_relaxed)) [[unlikely]]
-    Wake();
-  return {.packets = plain, .bytes = bytes};
-}
-
 absl::Status PairWay::OpenReceiver(const char* device) {
   const std::lock_guard lock(bell_gate_);
   if (absl::Status opened = bell_.Open(device); !opened.ok()) return opened;
@@ -108,8 +56,9 @@ absl::Status PairWay::OpenReceiver(const char* device) {
 
 void PairWay::CloseReceiver() {
   receiver_open_.store(false, std::memory_order_release);
+  terms_.store({}, std::memory_order_relaxed);
   receiver_sleeps_.store(false, std::memory_order_relaxed);
-  listening_ = false;
+  SetListening(false);
   const std::lock_guard lock(bell_gate_);
   bell_.Close();
 }
@@ -121,6 +70,7 @@ size_t PairWay::ReceiveFromNext(Burst& burst) {
   while (LaneSet* const next = set->next.load(std::memory_order_acquire)) {
     if (const size_t taken = set->Take(burst); taken > 0) return taken;
     receiving_.store(next, std::memory_order_release);  // FreePassed
+    SetListening(listening_);
     set = next;
     if (const size_t taken = set->Take(burst); taken > 0) return taken;
   }
@@ -129,7 +79,7 @@ size_t PairWay::ReceiveFromNext(Burst& burst) {
 
 bool PairWay::Arm() {
   receiver_sleeps_.store(true, std::memory_order_relaxed);
-  listening_ = true;
+  SetListening(true);
   HeavyFence();
   const LaneSet* const set = receiving_.load(std::memory_order_relaxed);
   if (set->EmptyBeforeSleep() && set->next.load(std::memory_order_acquire) == nullptr) return true;
@@ -138,7 +88,7 @@ bool PairWay::Arm() {
 }
 
 void PairWay::StopListening() {
-  listening_ = false;
+  SetListening(false);
   if (receiver_sleeps_.exchange(false, std::memory_order_acq_rel)) {
     bell_.TakeIn();
   } else {

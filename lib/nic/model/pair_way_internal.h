@@ -13,6 +13,8 @@
 // One look for both ends: a sender that looks at each packet anyway (PushPlain) writes into it where it arrives, and
 // tells the receiver what it found, so that the receiver need not touch it (ReceiveKnown). Either end may do without.
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -21,6 +23,7 @@
 #include "absl/status/status.h"
 #include "nic/model/doorbell_internal.h"
 #include "nic/model/pair_lane_internal.h"
+#include "nic/offload/first_lines_internal.h"
 #include "sluice/nic/wire.h"
 #include "sluice/packet/burst.h"
 
@@ -53,8 +56,10 @@ class PairWay {
   }
 
   // The same for plain frames: no longer than `max_frame`, and asking for nothing. Stops at one that is not, or up to
-  // three in front of it.
-  Moved PushPlain(uint16_t lane, Burst& burst, uint32_t max_frame);
+  // seven in front of it; takes none where the receiver told no terms.
+  Moved PushPlain(PairLane& lane, Burst& burst, uint32_t max_frame);
+  // For PushPlain; until OpenSender is called again.
+  PairLane& lane(uint16_t i) { return *sending_->lanes[i]; }
 
   // Receiver.
   // ---------------------------------------------------------------------------------------------------
@@ -71,11 +76,11 @@ class PairWay {
   bool Arm();
   int fd() const { return bell_.fd(); }
 
-  // Where its packets arrive, for senders to write into them. Control thread.
-  void TellArrival(Packet::Arrival where) { arrival_.store(where, std::memory_order_relaxed); }
-  // Receives of what waits in front the packets to which nothing is left to be done: they arrived where was told last, and
-  // none is longer than `max_frame`. None may be, while others wait, which Receive takes.
-  Moved ReceiveKnown(Burst& burst, uint32_t max_frame);
+  // What senders may do for it, until it is closed. Control thread.
+  void Tell(Terms terms) { terms_.store(terms, std::memory_order_relaxed); }
+  // Receives of what waits in front the packets to which nothing is left to be done: they came on the terms that were told
+  // last. None may be, while others wait, which Receive takes.
+  Moved ReceiveKnown(Burst& burst);
 
   // Frees what is under way and returns how many; as the receiver, or with neither side open.
   size_t Drain();
@@ -93,7 +98,12 @@ class PairWay {
     std::atomic<LaneSet*> next{nullptr};
   };
 
+  static size_t ArrivePlain(Packet* const* packets, size_t n, Packet::Arrival where, FirstLines& lines);
   size_t ReceiveFromNext(Burst& burst);
+  void SetListening(bool listening) {
+    listening_ = listening;
+    quick_ = listening ? nullptr : receiving_.load(std::memory_order_relaxed)->only;
+  }
   void Wake();
   void StopListening();
   void FreePassed();
@@ -101,11 +111,12 @@ class PairWay {
   // The receiver's notices to senders. Rarely written.
   std::atomic<bool> receiver_open_{false};
   std::atomic<bool> receiver_sleeps_{false};
-  std::atomic<Packet::Arrival> arrival_{};
+  std::atomic<Terms> terms_{};
   LaneSet* sending_;
 
   alignas(kCacheLine) std::atomic<LaneSet*> receiving_;
-  bool listening_ = false;  // receiver_sleeps_ was set and not yet looked at again
+  PairLane* quick_ = nullptr;  // of ReceiveKnown: the only lane, but for null while listening
+  bool listening_ = false;     // receiver_sleeps_ was set and not yet looked at again
 
   LaneSet* oldest_;       // sender's control thread
   std::mutex bell_gate_;  // a sender that rings against a receiver that closes
@@ -120,15 +131,61 @@ inline size_t PairWay::LaneSet::Take(Burst& burst) {
   return taken;
 }
 
-inline PairWay::Moved PairWay::ReceiveKnown(Burst& burst, uint32_t max_frame) {
+// Writes into plain packets where they arrive, up to one that is not; returns how many. Looks at eight, then writes into
+// them: their addresses are still at hand, and no packet is written into that does not go.
+inline size_t PairWay::ArrivePlain(Packet* const* packets, size_t n, Packet::Arrival where,
+                                   FirstLines& lines) {
+  constexpr size_t kGroup = 8;
+  Packet* const* next = packets;
+  for (Packet* const* const groups = next + n / kGroup * kGroup; next != groups; next += kGroup) {
+    const std::array group = {next[0], next[1], next[2], next[3], next[4], next[5], next[6], next[7]};
+    for (const Packet* packet : group) lines.Add(*packet);
+    if (lines.any_odd()) [[unlikely]]
+      return static_cast<size_t>(next - packets);
+    for (Packet* packet : group) packet->Arrive(where);
+  }
+  for (Packet* const* const end = packets + n; next != end; ++next) {
+    lines.Add(**next);
+    if (lines.any_odd()) [[unlikely]]
+      break;
+    (*next)->Arrive(where);
+  }
+  return static_cast<size_t>(next - packets);
+}
+
+// Part of its only caller, a queue's Send, for which a call is a notable part of a burst.
+[[gnu::always_inline]] inline PairWay::Moved PairWay::PushPlain(PairLane& lane, Burst& burst,
+                                                                uint32_t max_frame) {
+  const Terms terms = terms_.load(std::memory_order_acquire);
+  if (terms.max_frame() == 0) [[unlikely]]
+    return {};
+  // 1. The packets that will be taken, and no others: who keeps a packet finds it as it was.
+  Packet* const* const packets = burst.begin();
+  const size_t room = std::min(burst.size(), lane.Room(burst.size()));
+  FirstLines lines(std::min(max_frame, terms.max_frame()));
+  const size_t plain = ArrivePlain(packets, room, terms.arrival(), lines);
+  if (plain == 0) [[unlikely]]
+    return {};
+
+  // 2. On their way.
+  const uint64_t bytes = plain == room ? lines.bytes() : BytesOf(packets, plain);
+  lane.Push(packets,
+            {.terms = terms, .packets = static_cast<uint32_t>(plain), .bytes = static_cast<uint32_t>(bytes)});
+  burst.DropFront(plain);
+  if (receiver_sleeps_.load(std::memory_order_relaxed)) [[unlikely]]
+    Wake();
+  return {.packets = plain, .bytes = bytes};
+}
+
+inline PairWay::Moved PairWay::ReceiveKnown(Burst& burst) {
   Moved moved;
-  PairLane* const lane = receiving_.load(std::memory_order_relaxed)->only;
-  if (lane == nullptr || listening_) [[unlikely]]
+  PairLane* const lane = quick_;
+  if (lane == nullptr) [[unlikely]]
     return moved;
-  const Packet::Arrival here = arrival_.load(std::memory_order_relaxed);
+  const Terms terms = terms_.load(std::memory_order_relaxed);
   while (const Manifest* const next = lane->Next()) {
     const size_t packets = next->packets;
-    if (packets > burst.room() || next->max_frame > max_frame || next->arrival != here) [[unlikely]]
+    if (packets > burst.room() || next->terms != terms) [[unlikely]]
       break;
     moved.packets += packets;
     moved.bytes += next->bytes;

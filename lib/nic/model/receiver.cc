@@ -61,8 +61,8 @@ absl::Status ModelReceiver::Open(const QueueOptions& queues, std::unique_ptr<con
 }
 
 void ModelReceiver::OpenWay(ModelRxQueue& queue) {
-  pair_->in().TellArrival(Packet::Arrival(port_, queue.id()));
-  queue.OpenWay(pair_->in());
+  pair_->in().Tell(Terms(port_, queue.id(), inspector_.max_frame()));
+  queue.OpenWay(pair_->in(), *tables_);
 }
 
 absl::Status ModelReceiver::OpenQueue(ModelRxQueue& queue, const QueueOptions& queues, bool steered) {

@@ -12,9 +12,9 @@
 namespace sluice {
 
 size_t ModelRxQueue::Receive(Burst& burst) {
-  if (way_ == nullptr || armed_ || !receiver_.idle()) [[unlikely]]
+  if (way_ == nullptr || !tables_->idle()) [[unlikely]]
     return ReceiveAny(burst);
-  const PairWay::Moved received = way_->ReceiveKnown(burst, receiver_.inspector().max_frame());
+  const PairWay::Moved received = way_->ReceiveKnown(burst);
   if (received.packets == 0) [[unlikely]]
     return ReceiveAny(burst);
   packets_.Add(received.packets);
@@ -94,8 +94,8 @@ void ModelRxQueue::Count(Packet* const* packets, size_t n) {
 
 bool ModelRxQueue::Arm() {
   if (merger_ != nullptr && merger_->holds()) return false;
+  if (ring_ == nullptr) return armed_ = receiver_.wire().Arm();
   armed_ = true;
-  if (ring_ == nullptr) return receiver_.wire().Arm();
   // First the notice, then the look: whoever puts a packet on the ring after that look sees the notice.
   if (receiver_.Sleep(bit(), *ring_) || SleepForAllowance()) return true;
   Wake();

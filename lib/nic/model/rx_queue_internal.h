@@ -19,6 +19,7 @@
 namespace sluice {
 
 class ModelReceiver;
+class TableHistory;
 
 // One receive queue of a ModelNic, in one of the two manners of receiver_internal.h.
 class ModelRxQueue final : public RxQueue {
@@ -37,7 +38,10 @@ class ModelRxQueue final : public RxQueue {
   // Behind Open: joins what it receives, until Close.
   absl::Status OpenMerger(const CoalesceOptions& options, const Clock& clock);
   // Behind Open, of a queue that is direct: takes the short way where it can.
-  void OpenWay(PairWay& way) { way_ = &way; }
+  void OpenWay(PairWay& way, const TableHistory& tables) {
+    way_ = &way;
+    tables_ = &tables;
+  }
   void Close();
 
   // Pump.
@@ -75,12 +79,13 @@ class ModelRxQueue final : public RxQueue {
 
   ModelReceiver& receiver_;
   const QueueId id_;
-  bool armed_ = false;                // since the last Receive
-  bool direct_ = true;                // neither of the next two
-  PairWay* way_ = nullptr;            // the short one, of a queue that is direct
-  std::unique_ptr<PacketRing> ring_;  // null: not steered
-  std::unique_ptr<Merger> merger_;    // null: nothing is joined
-  UniqueFd epoll_;                    // over the wire's descriptor and the bell
+  bool armed_ = false;                    // since the last Receive
+  bool direct_ = true;                    // neither of the next two
+  PairWay* way_ = nullptr;                // the short one, of a queue that is direct ...
+  const TableHistory* tables_ = nullptr;  // ... while these are idle
+  std::unique_ptr<PacketRing> ring_;      // null: not steered
+  std::unique_ptr<Merger> merger_;        // null: nothing is joined
+  UniqueFd epoll_;                        // over the wire's descriptor and the bell
   Doorbell bell_;
   Allowance allowance_;
 

@@ -58,7 +58,9 @@ absl::Status ModelNicCore::Start(const QueueOptions& queues) {
   }
   const FinisherOptions finishing = Finishing(options_.hardware, wire_->traits(), able_, queues.pool);
   PairEnd* const pair = able_.fragments ? receiver_.pair() : nullptr;
-  for (const auto& queue : tx_queues_) queue->Open(finishing, pair != nullptr ? &pair->out() : nullptr);
+  for (uint16_t i = 0; i < queues.tx_queues; ++i) {
+    tx_queues_[i]->Open(finishing, pair != nullptr ? &pair->out() : nullptr);
+  }
   rx_count_ = queues.rx_queues;
   tx_count_ = queues.tx_queues;
   return absl::OkStatus();

@@ -21,6 +21,7 @@ TableHistory::TableHistory(std::unique_ptr<const SteeringTable> first, std::atom
       newest_(now_.load(std::memory_order_relaxed)),
       oldest_(newest_) {
   generation_.store(GenerationOf(Now()), std::memory_order_release);
+  FindIdle(*newest_);
 }
 
 TableHistory::~TableHistory() {
@@ -30,8 +31,16 @@ TableHistory::~TableHistory() {
 void TableHistory::Append(std::unique_ptr<const SteeringTable> table, uint64_t arrivals, Nanoseconds at) {
   FreePassed();
   auto* const entry = new Entry(std::move(table), arrivals, at);
-  newest_->next.store(entry, std::memory_order_release);  // whole before it is seen
+  newest_->next.store(entry, std::memory_order_seq_cst);  // whole before it is seen
   newest_ = entry;
+  idle_.store(false, std::memory_order_seq_cst);
+}
+
+// Whoever steers says it is idle, then looks for a change; control makes the change, then says it is not. All in one order: a
+// change that was not seen here is told of after what was said here.
+void TableHistory::FindIdle(const Entry& now) {
+  idle_.store(!now.looks, std::memory_order_seq_cst);
+  if (now.next.load(std::memory_order_seq_cst) != nullptr) idle_.store(false, std::memory_order_relaxed);
 }
 
 void TableHistory::FreePassed() {
@@ -49,6 +58,7 @@ void TableHistory::Advance(const Clock& clock) {
   }
   generation_.store(GenerationOf(*entry->table), std::memory_order_release);
   now_.store(entry, std::memory_order_release);  // FreePassed
+  FindIdle(*entry);
 }
 
 void TableHistory::CountArrival(const Clock& clock) {

@@ -39,7 +39,7 @@ class TableHistory {
     return now_.load(std::memory_order_relaxed)->next.load(std::memory_order_acquire) != nullptr;
   }
   // Whether arrivals need no look into them: all go to queue 0, and no change waits.
-  bool idle() const { return !now_.load(std::memory_order_relaxed)->looks && !changing(); }
+  bool idle() const { return idle_.load(std::memory_order_acquire); }
   // Walks to the last table that is due.
   void Advance(const Clock& clock);
   // The same, and one arrival less for the others to wait for.
@@ -57,7 +57,9 @@ class TableHistory {
   };
 
   void FreePassed();
+  void FindIdle(const Entry& now);
 
+  std::atomic<bool> idle_{false};
   std::atomic<Entry*> now_;
   std::atomic<uint64_t>& generation_;
   Entry* newest_;

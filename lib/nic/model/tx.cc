@@ -6,7 +6,7 @@ namespace sluice {
 size_t ModelTxQueue::Send(Burst& burst) {
   if (way_ == nullptr || egress_->waiting()) [[unlikely]]
     return SendAny(burst);
-  const PairWay::Moved sent = way_->PushPlain(id_.value(), burst, egress_->max_frame());
+  const PairWay::Moved sent = way_->PushPlain(*lane_, burst, egress_->max_frame());
   CountSent(sent.packets, sent.bytes);
   if (burst.empty()) [[likely]]
     return sent.packets;

@@ -26,6 +26,7 @@ class ModelTxQueue final : public TxQueue, private Outlet {
   void Open(const FinisherOptions& finishing, PairWay* way) {
     egress_.emplace(finishing);
     way_ = way;
+    lane_ = way == nullptr ? nullptr : &way->lane(id_.value());
   }
   // What still waits was not sent.
   void Close() {
@@ -43,6 +44,7 @@ class ModelTxQueue final : public TxQueue, private Outlet {
   const QueueId id_;
   std::optional<Egress> egress_;
   PairWay* way_ = nullptr;
+  PairLane* lane_ = nullptr;
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;

@@ -164,21 +164,19 @@ std::string Bustle::Text() const {
   return absl::StrCat(summary, "; none answered for ", absl::FormatDuration(absl::Seconds(gap)));
 }
 
-std::vector<GuestNic> MovingKinds() { return {{"", 2}, {"packed=on"}}; }
+std::vector<GuestNic> MovingKinds() { return {{}, {"packed=on"}}; }
 
-TEST_CASE("a guest moves to another machine and back while it streams and is pinged", "[vhost][guest]") {
+TEST_CASE("a guest moves to another machine while it streams and is pinged", "[vhost][guest]") {
   for (const GuestNic& kind : FirstKinds(MovingKinds(), kMostKinds / 2)) {
     INFO(kind.properties);
     TwoDoors doors(kind, {.packed = Want::kPrefer});
     doors.BootGuest();
     const size_t memory = MappedMemory();
     Bustle bustle(doors);
-    for (const int door : {1, 0}) {
-      TellFigure("moved " + TextOf(doors.MoveTo(door)));
-      bustle.AwaitVerdict();
-      CHECK(doors.door(door).Report().pairs_enabled == kind.pairs);
-      CHECK(Comes([&] { return MappedLogs() == 0 && MappedMemory() == memory; }));
-    }
+    TellFigure("moved " + TextOf(doors.MoveTo(1)));
+    bustle.AwaitVerdict();
+    CHECK(doors.door(1).Report().pairs_enabled == kind.pairs);
+    CHECK(Comes([&] { return MappedLogs() == 0 && MappedMemory() == memory; }));
     bustle.End();
     TellFigure(bustle.Text());
     doors.CheckTraffic();

@@ -42,8 +42,8 @@ echo ready
 
 # 2. What it did, by the account of its thread.
 ctl() { ovs-appctl -t "$folder/ovs.ctl" "$@"; }
-of() { ctl dpif-netdev/pmd-stats-show -pmd "$cpu" | awk -v what="$1" 'index($0, what) { print $(NF - back) + 0; exit }' back="$2"; }
-packets() { of 'packets received:' 0; }
+stats() { ctl dpif-netdev/pmd-stats-show -pmd "$cpu"; }
+packets() { stats | awk '/packets received:/ { print $3; exit }'; }
 [ "$seconds" != 0 ] || wait
 tries=0
 until [ "$(packets)" -gt 10000 ]; do
@@ -54,7 +54,7 @@ done
 ctl dpif-netdev/pmd-stats-clear
 began=$(date +%s%N)
 sleep "$seconds"
-shown=$(ctl dpif-netdev/pmd-stats-show -pmd "$cpu")
+shown=$(stats)
 took=$(($(date +%s%N) - began))
 echo "$shown" | awk -v took="$took" '
   /packets received:/ { packets = $3 }

@@ -4,6 +4,7 @@
 #include <rte_ethdev.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/numbers.h"
@@ -46,7 +47,9 @@ absl::Status StartEalOf(const EndOptions& options) {
 
 absl::StatusOr<rte_mempool*> StartEnd(const EndOptions& options) {
   if (absl::Status status = StartEalOf(options); !status.ok()) return status;
-  absl::StatusOr<rte_mempool*> buffers = MakeBuffers("buffers", 16384, options.room);
+  constexpr uint32_t kMostBytes = 128 << 20;
+  absl::StatusOr<rte_mempool*> buffers =
+      MakeBuffers("buffers", std::min(16384u, kMostBytes / options.room), options.room);
   if (!buffers.ok()) return buffers.status();
   for (uint16_t port = 0; port < options.vdevs.size(); ++port) {
     if (absl::Status status = StartPort(port, *buffers, options.tso); !status.ok()) return status;

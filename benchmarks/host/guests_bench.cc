@@ -89,8 +89,12 @@ absl::StatusOr<Sampler> Ours(const Work& work) {
 }
 
 absl::StatusOr<Sampler> DpdkVhost(const Work& work) {
-  dpdk::PortPair host{
-      .mode = "bridge", .vdevs = {}, .cpu = HostCpu(work), .length = work.length, .feeds = work.rate};
+  dpdk::PortPair host{.mode = "bridge",
+                      .vdevs = {},
+                      .cpu = HostCpu(work),
+                      .length = work.length,
+                      .feeds = work.rate,
+                      .room = work.room()};
   for (size_t i = 0; i < 2; ++i) {
     host.vdevs[i] = absl::StrCat("net_vhost", i, ",iface=", Sockets()[i], ",queues=1",
                                  work.uncut() ? ",tso=1,legacy-ol-flags=1" : "");

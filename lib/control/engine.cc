@@ -265,6 +265,7 @@ PortSnapshot Engine::Control::SnapshotOf(PortId id, const Port& port) const {
                      .link = port.nic->link(),
                      .gone = port.gone,
                      .modes = port.nic->modes(),
+                     .features = port.nic->feature_names(),
                      .rx = {},
                      .tx = {},
                      .nic_drops = port.nic->drops(),

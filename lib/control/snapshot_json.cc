@@ -23,12 +23,14 @@ json::object DropsToJson(const DropCounts& drops) {
 json::array QueuesToJson(const std::vector<QueueSnapshot>& queues) {
   json::array out;
   for (const QueueSnapshot& queue : queues) {
-    out.push_back({{"id", queue.id.value()},
-                   {"worker", queue.worker.value()},
-                   {"packets", queue.stats.packets},
-                   {"bytes", queue.stats.bytes},
-                   {"wakeups", queue.stats.wakeups},
-                   {"drops", DropsToJson(queue.stats.drops)}});
+    out.push_back(
+        {{"id", queue.id.value()},
+         {"worker", queue.worker.value()},
+         {"packets", queue.stats.packets},
+         {"bytes", queue.stats.bytes},
+         {"wakeups", queue.stats.wakeups},
+         {"copied", queue.stats.copied.has_value() ? json::value(*queue.stats.copied) : json::value()},
+         {"drops", DropsToJson(queue.stats.drops)}});
   }
   return out;
 }
@@ -52,6 +54,7 @@ json::object PortToJson(const PortSnapshot& port) {
           {"link", port.link == LinkState::kUp ? "up" : "down"},
           {"gone", port.gone},
           {"modes", ModesToJson(port.modes)},
+          {"features", port.features},
           {"rx", QueuesToJson(port.rx)},
           {"tx", QueuesToJson(port.tx)},
           {"nic_drops", DropsToJson(port.nic_drops)},

@@ -24,15 +24,22 @@ void AppendPorts(const Snapshot& snapshot, std::string& out) {
   }
 }
 
+// How often a byte was copied on its way through the queue.
+std::string CopiesOf(const QueueStats& stats) {
+  if (!stats.copied.has_value()) return "-";
+  return absl::StrFormat(
+      "%.2f", stats.bytes == 0 ? 0 : static_cast<double>(*stats.copied) / static_cast<double>(stats.bytes));
+}
+
 void AppendQueue(const PortSnapshot& port, const char* way, const QueueSnapshot& queue, std::string& out) {
-  absl::StrAppendFormat(&out, "%-14.14s %-3s %5d %7d %12d %15d %9d %9d\n", port.name, way, queue.id.value(),
-                        queue.worker.value(), queue.stats.packets, queue.stats.bytes, queue.stats.wakeups,
-                        queue.stats.drops.total());
+  absl::StrAppendFormat(&out, "%-14.14s %-3s %5d %7d %12d %15d %6s %9d %9d\n", port.name, way,
+                        queue.id.value(), queue.worker.value(), queue.stats.packets, queue.stats.bytes,
+                        CopiesOf(queue.stats), queue.stats.wakeups, queue.stats.drops.total());
 }
 
 void AppendQueues(const Snapshot& snapshot, std::string& out) {
-  absl::StrAppendFormat(&out, "\n%-14s %-3s %5s %7s %12s %15s %9s %9s\n", "port", "way", "queue", "worker",
-                        "packets", "bytes", "wakeups", "dropped");
+  absl::StrAppendFormat(&out, "\n%-14s %-3s %5s %7s %12s %15s %6s %9s %9s\n", "port", "way", "queue",
+                        "worker", "packets", "bytes", "copies", "wakeups", "dropped");
   for (const PortSnapshot& port : snapshot.ports) {
     for (const QueueSnapshot& queue : port.rx) AppendQueue(port, "in", queue, out);
     for (const QueueSnapshot& queue : port.tx) AppendQueue(port, "out", queue, out);
@@ -41,6 +48,7 @@ void AppendQueues(const Snapshot& snapshot, std::string& out) {
 
 void AppendModes(const Snapshot& snapshot, std::string& out) {
   for (const PortSnapshot& port : snapshot.ports) {
+    if (!port.features.empty()) absl::StrAppend(&out, port.name, ": has ", port.features, "\n");
     for (const ModeInForce& mode : port.modes) {
       if (mode.wanted == Want::kOff && !mode.active) continue;
       absl::StrAppendFormat(&out, "%s: %s %s", port.name, mode.name,

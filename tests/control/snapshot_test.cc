@@ -74,6 +74,7 @@ class Numbered {
          .name = "port-name",
          .nic = "nic-name",
          .modes = {{.name = "mode-name", .reason = "mode-reason"}},
+         .features = "feature-name",
          .rx = {{.id = QueueId{3}, .worker = WorkerId{4}, .stats = Queue()}},
          .tx = {{.id = QueueId{5}, .worker = WorkerId{6}, .stats = Queue()}},
          .nic_drops = Drops(),
@@ -105,7 +106,9 @@ class Numbered {
     for (uint64_t& count : drops.by_reason) count = Next();
     return drops;
   }
-  QueueStats Queue() { return {.packets = Next(), .bytes = Next(), .wakeups = Next(), .drops = Drops()}; }
+  QueueStats Queue() {
+    return {.packets = Next(), .bytes = Next(), .wakeups = Next(), .drops = Drops(), .copied = Next()};
+  }
 };
 
 TEST_CASE("every number and name of a snapshot is in its JSON") {
@@ -115,8 +118,8 @@ TEST_CASE("every number and name of a snapshot is in its JSON") {
     INFO(number);
     CHECK(text.find(std::to_string(number)) != std::string::npos);
   }
-  for (const char* name :
-       {"pool-name", "port-name", "nic-name", "mode-name", "mode-reason", "02:00:00:00:00:09"}) {
+  for (const char* name : {"pool-name", "port-name", "nic-name", "mode-name", "mode-reason", "feature-name",
+                           "02:00:00:00:00:09"}) {
     INFO(name);
     CHECK(text.find(name) != std::string::npos);
   }
@@ -142,6 +145,17 @@ TEST_CASE("every port, queue, worker, mode, address and drop of a snapshot is in
     CHECK(text.find(std::to_string(number)) != std::string::npos);
   }
   CHECK(text.find("02:00:00:00:00:09") != std::string::npos);
+}
+
+TEST_CASE("the text tells how often bytes were copied in a queue, and nothing where that is not counted") {
+  Numbered made;
+  QueueStats& stats = made.snapshot.ports[0].rx[0].stats;
+  stats.bytes = 4000;
+  stats.copied = 1000;
+  CHECK(ToText(made.snapshot).find("   0.25 ") != std::string::npos);
+  stats.copied.reset();
+  CHECK(ToText(made.snapshot).find("   0.25 ") == std::string::npos);
+  CHECK(ToJson(made.snapshot).find("\"copied\":null") != std::string::npos);
 }
 
 // What stands in the rows of the drop table, and in its last.

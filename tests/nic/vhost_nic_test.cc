@@ -145,6 +145,20 @@ TEST_CASE("long payload is lent by the guest until the packet is freed") {
   CHECK(pair.guest().tx(QueueId{0}).Reclaim() == 1);
 }
 
+TEST_CASE("of what the guest lends only the headers count as copied") {
+  constexpr uint64_t kHeadBytes = 256;
+  VhostPair pair({.port = {.copy_up_to = 500}, .guest = {.features = kSplit}});
+  pair.FromGuest(UdpFrame({.payload_size = 1400}));
+  CHECK(pair.ReceiveOne() != nullptr);
+  CHECK(pair.port().rx(QueueId{0}).stats().copied == kHeadBytes);
+  const Bytes brief = UdpFrame({.payload_size = 100});
+  pair.FromGuest(brief);
+  CHECK(pair.ReceiveOne() != nullptr);
+  CHECK(pair.port().rx(QueueId{0}).stats().copied == kHeadBytes + brief.size());
+  pair.FromPort(brief);
+  CHECK(pair.port().tx(QueueId{0}).stats().copied == brief.size());
+}
+
 TEST_CASE("payload that is lent crosses to another guest, and memory that goes waits for it") {
   VhostPair from({.port = {.copy_up_to = 500}});
   VhostPair to;
@@ -369,6 +383,15 @@ TEST_CASE("a guest that takes hashes is told each packet's, in frames of one cha
   }
   pair.FromGuest(Flow(1));
   CHECK(pair.ReceiveOne() != nullptr);
+}
+
+TEST_CASE("a port tells the features of its guest while that is there") {
+  VhostPair pair({.guest = {.features = kSplit}});
+  CHECK(pair.port().feature_names() == pair.port().report().features);
+  CHECK(pair.port().feature_names().find("MRG_RXBUF") != std::string::npos);
+  CHECK(pair.guest().Stop() == absl::OkStatus());
+  CHECK(pair.Until([&] { return pair.port().link() == LinkState::kDown; }));
+  CHECK(pair.port().feature_names().empty());
 }
 
 TEST_CASE("modes say what the guest has taken") {

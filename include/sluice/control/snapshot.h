@@ -32,6 +32,7 @@ struct PortSnapshot {
   LinkState link = LinkState::kDown;
   bool gone = false;  // the device is no more, as Engine::TakeEvents has told: NicEvent::kRemoved
   std::vector<ModeInForce> modes;
+  std::string features = {};  // as Nic::feature_names
   std::vector<QueueSnapshot> rx;
   std::vector<QueueSnapshot> tx;
   DropCounts nic_drops;       // of the device, its queues included

@@ -112,6 +112,9 @@ class SLUICE_EXPORT Nic {
 
   virtual LinkState link() const = 0;
   virtual std::vector<ModeInForce> modes() const = 0;
+  // What was agreed on with the other end, as the specification of that names it: "CSUM MRG_RXBUF ...". Empty where nothing
+  // is, or nobody there. Any thread.
+  virtual std::string feature_names() const { return {}; }
   // Sum over the queues, and what was dropped before any queue.
   virtual DropCounts drops() const = 0;
 

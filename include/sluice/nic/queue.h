@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 #include "sluice/base/drop_reason.h"
@@ -35,6 +36,9 @@ struct QueueStats {
   uint64_t bytes = 0;    // of those, from the Ethernet header to the last payload byte, without FCS
   uint64_t wakeups = 0;  // times that Arm() led to a sleep that fd() ended; receive only
   DropCounts drops;      // by reason, in packets
+  // Bytes that the processor copied in the queue to pass those on; absent where that is not counted. Of bytes that were lent
+  // and not copied this is short of `bytes`.
+  std::optional<uint64_t> copied = {};
 };
 
 class SLUICE_EXPORT RxQueue {

@@ -120,7 +120,7 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
     Hold(n);
     GiveBackHome(ring);
   }
-  return {.packets = good, .bytes = bytes};
+  return {.packets = good, .bytes = bytes, .lent = std::exchange(lent_, 0)};
 }
 
 // Of all frames at once; those behind them the processor sends for by itself.
@@ -163,7 +163,9 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
   if (copied < bytes && !Borrow(packet, cursor, bytes - copied, SlotOf(i)))
     return Drop(DropReason::kNoBuffer);
   const VirtioNetHeader asked = ReadHeader(header.data());
-  return !Asks(asked) || TakeInHeader(asked, packet);
+  if (Asks(asked) && !TakeInHeader(asked, packet)) return false;
+  lent_ += bytes - copied;
+  return true;
 }
 
 bool GuestSource::TakeInHeader(const VirtioNetHeader& header, Packet& packet) {

@@ -123,6 +123,7 @@ class GuestSource {
   bool call_ = false;
   bool armed_ = false;
   bool lending_ = false;  // a chain of the batch at hand was lent
+  uint64_t lent_ = 0;     // bytes of its packets that were
   uint32_t headroom_ = 0;
   uint32_t copy_limit_ = 0;
   std::atomic<RingFault> fault_{RingFault::kNone};

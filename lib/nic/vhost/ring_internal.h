@@ -47,6 +47,7 @@ struct RingShape {
 struct RingTraffic {
   uint64_t packets = 0;
   uint64_t bytes = 0;
+  uint64_t lent = 0;  // of those, what was not copied
 };
 
 // The part of a ring in the memory that outlives this process (vhost-user, "Inflight I/O tracking"); see inflight_internal.h.

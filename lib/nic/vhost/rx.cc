@@ -96,6 +96,7 @@ void VhostRxQueue::ReceiveFrom(int pair, Burst& burst) {
   const RingTraffic got = ring.source->Receive(burst);
   packets_.Add(got.packets);
   bytes_.Add(got.bytes);
+  copied_.Add(got.bytes - got.lent);
   if (ring.source->TakeCall()) ring.Call();
   if (ring.HasJustFailed()) [[unlikely]]
     faults_.Ring();
@@ -156,7 +157,8 @@ QueueStats VhostRxQueue::stats() const {
   QueueStats stats{.packets = packets_.value(),
                    .bytes = bytes_.value(),
                    .wakeups = wakeups_.value(),
-                   .drops = drops_.Read()};
+                   .drops = drops_.Read(),
+                   .copied = copied_.value()};
   stats.drops[DropReason::kStopped] += unheard_.value();
   return stats;
 }

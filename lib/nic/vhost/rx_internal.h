@@ -73,6 +73,7 @@ class VhostRxQueue final : public RxQueue {
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;
+  Counter copied_;  // of those, what was not left with the guest
   Counter wakeups_;
   Counter idle_kicks_;
   Counter unheard_;  // announcements that nobody received; the control thread's

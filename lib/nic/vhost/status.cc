@@ -19,6 +19,10 @@ std::vector<ModeInForce> VhostNicImpl::modes() const {
   return ModesOf(options_, link() == LinkState::kUp, rings_.features());
 }
 
+std::string VhostNicImpl::feature_names() const {
+  return link() == LinkState::kUp ? VhostFeatureNames(rings_.features()) : "";
+}
+
 DropCounts VhostNicImpl::drops() const {
   const std::lock_guard lock(mutex_);
   DropCounts sum;

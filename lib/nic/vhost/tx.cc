@@ -170,7 +170,11 @@ size_t VhostTxQueue::Reclaim() {
 }
 
 QueueStats VhostTxQueue::stats() const {
-  return {.packets = packets_.value(), .bytes = bytes_.value(), .wakeups = 0, .drops = drops_.Read()};
+  return {.packets = packets_.value(),
+          .bytes = bytes_.value(),
+          .wakeups = 0,
+          .drops = drops_.Read(),
+          .copied = bytes_.value()};
 }
 
 }  // namespace sluice

@@ -53,6 +53,7 @@ class VhostNicImpl final : public VhostNic, private VhostBackend {
 
   LinkState link() const override;
   std::vector<ModeInForce> modes() const override;
+  std::string feature_names() const override;
   DropCounts drops() const override;
   int event_fd() const override { return events_.get(); }
   std::vector<NicEvent> TakeEvents() override;

@@ -36,8 +36,8 @@ struct QueueStats {
   uint64_t bytes = 0;    // of those, from the Ethernet header to the last payload byte, without FCS
   uint64_t wakeups = 0;  // times that Arm() led to a sleep that fd() ended; receive only
   DropCounts drops;      // by reason, in packets
-  // Bytes that the processor copied in the queue to pass those on; absent where that is not counted. Of bytes that were lent
-  // and not copied this is short of `bytes`.
+  // Bytes that were copied in the queue to pass those on, by the processor or an engine; absent where that is not counted. By
+  // those that were lent instead it is short of `bytes`.
   std::optional<uint64_t> copied = {};
 };
 

@@ -19,6 +19,8 @@ struct LongHeader {
   uint32_t hash = 0;
   uint16_t hash_type = 0;
   uint16_t padding = 0;
+
+  void TellHash(const Packet& packet);
 };
 static_assert(sizeof(LongHeader) == 20);
 
@@ -42,6 +44,11 @@ uint16_t HashType(RssType type) {
     default:
       return 0;
   }
+}
+
+void LongHeader::TellHash(const Packet& packet) {
+  hash = packet.rss_type == RssType::kNone ? 0 : packet.rss_hash;
+  hash_type = HashType(packet.rss_type);
 }
 
 }  // namespace
@@ -196,8 +203,7 @@ inline void GuestSink::WritePlain(Way& way, const Packet& packet, size_t i) {
   } else {
     LongHeader header;
     header.net.flags = static_cast<uint8_t>(flags);
-    header.hash = packet.rss_type == RssType::kNone ? 0 : packet.rss_hash;
-    header.hash_type = HashType(packet.rss_type);
+    header.TellHash(packet);
     std::memcpy(at, &header, shape_.header_bytes);
   }
   way.Copy(at + shape_.header_bytes, packet.data(), packet.length());
@@ -219,8 +225,7 @@ template <typename Way>
     header.net.flags = VirtioNetHeader::kDataValid;
   }
   header.chains = static_cast<uint16_t>(chains);
-  header.hash = packet.rss_type == RssType::kNone ? 0 : packet.rss_hash;
-  header.hash_type = HashType(packet.rss_type);
+  header.TellHash(packet);
 
   PieceCursor cursor(batch_.PiecesFrom(first));
   AtOnce at_once;

@@ -17,8 +17,8 @@ VhostNicOptions WithRole(VhostNicOptions options, const GuestNic& kind) {
 
 }  // namespace
 
-bool Comes(const std::function<bool()>& condition) {
-  const absl::Time deadline = absl::Now() + kPatience;
+bool Comes(const std::function<bool()>& condition, absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
   while (!condition() && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(10));
   return condition();
 }

@@ -42,7 +42,7 @@ struct GuestNic {
 };
 
 // Waits for what others bring about, with patience; then says whether it came.
-bool Comes(const std::function<bool()>& condition);
+bool Comes(const std::function<bool()>& condition, absl::Duration patience = kPatience);
 
 // Words that give a guest its card, behind the socket at `path`. The address ends in `last`.
 std::string DevicesOf(const GuestNic& nic, const std::string& path, int last);

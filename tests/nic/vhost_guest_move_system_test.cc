@@ -122,9 +122,10 @@ class Bustle {
                                         "; done >/tmp/verdicts 2>&1; touch /tmp/over) >/dev/null 2>&1 &"));
     AwaitVerdict();
   }
+  // Throws when none comes: a guest that was harmed says nothing any more.
   void AwaitVerdict() {
     const size_t before = VerdictsOutside().size();
-    if (!Comes([&] { return VerdictsOutside().size() > before; }))
+    if (!Comes([&] { return VerdictsOutside().size() > before; }, absl::Seconds(20)))
       throw std::runtime_error("streams stand still");
   }
   // Throws unless every stream there was came to its end, with no byte that was wrong.
@@ -202,7 +203,8 @@ void MoveThereAndBack(const GuestNic& kind) {
 
 std::vector<GuestNic> MovingKinds() { return {{}, {"packed=on"}}; }
 
-TEST_CASE("a guest moves to another machine and back while it streams and is pinged", "[vhost][guest]") {
+TEST_CASE("a guest moves to another machine and back while it streams and is pinged",
+          "[vhost][guest][long]") {
   for (const GuestNic& kind : FirstKinds(MovingKinds(), kMostKinds / 2)) {
     INFO(kind.properties);
     CHECK(Tries([&] { MoveThereAndBack(kind); }) != 0);
@@ -264,7 +266,11 @@ TEST_CASE("a port that wrote no log would be found out", "[vhost][guest][long]")
     TwoDoors doors({});
     const VhostRelay relay(doors.door(0).path());
     doors.BootGuestAt(relay.path());
-    verdict = MoveBehindTheWrites(doors);
+    try {
+      verdict = MoveBehindTheWrites(doors);
+    } catch (const std::runtime_error& harm) {  // which proves nothing: see Tries
+      TellFigure(absl::StrCat("came to harm: ", harm.what()));
+    }
     CHECK(relay.kept() > 0);
   }
   TellFigure("found out by: " + verdict);

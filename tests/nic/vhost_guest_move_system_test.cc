@@ -54,6 +54,11 @@ size_t Mapped(const std::string& name) {
 size_t MappedLogs() { return Mapped("memfd:vhost-log"); }
 size_t MappedMemory() { return Mapped("memfd:memory-backend-memfd"); }
 
+// Throws when it does not come: a guest that was harmed says nothing any more.
+void Await(const std::function<bool()>& condition, const std::string& what) {
+  if (!Comes(condition, absl::Seconds(20))) throw std::runtime_error("waited for " + what + " in vain");
+}
+
 // Two doors, and a guest behind the one or the other.
 class TwoDoors {
  public:
@@ -96,10 +101,10 @@ class TwoDoors {
     const std::vector<std::string> words = absl::StrSplit(seen, ' ');
     return words.size() > 2 ? words[2] : "";
   }
-  void CheckTraffic() {
-    CHECK(guest().Run("ping -c 3 -i 0.2 -W 5 10.0.0.1", kPatience).ok());
-    CHECK(guest().Run("stream" + SourceTo(1), kPatience).output == Ok());
-    CHECK(outside().Run(Guest::StreamProgram() + SourceTo(2)).output == Ok());
+  bool HasTraffic() {
+    return guest().Run("ping -c 3 -i 0.2 -W 5 10.0.0.1", kPatience).ok() &&
+           guest().Run("stream" + SourceTo(1), kPatience).output == Ok() &&
+           outside().Run(Guest::StreamProgram() + SourceTo(2)).output == Ok();
   }
 
  private:
@@ -122,11 +127,9 @@ class Bustle {
                                         "; done >/tmp/verdicts 2>&1; touch /tmp/over) >/dev/null 2>&1 &"));
     AwaitVerdict();
   }
-  // Throws when none comes: a guest that was harmed says nothing any more.
   void AwaitVerdict() {
     const size_t before = VerdictsOutside().size();
-    if (!Comes([&] { return VerdictsOutside().size() > before; }, absl::Seconds(20)))
-      throw std::runtime_error("streams stand still");
+    Await([&] { return VerdictsOutside().size() > before; }, "a stream's end");
   }
   // Throws unless every stream there was came to its end, with no byte that was wrong.
   void End() {
@@ -171,18 +174,18 @@ std::string Bustle::Text() const {
 // A QEMU 7.2 that emulates loses writes of the guest's own processors now and then while it moves: the guest then reads what
 // stood there before. It was seen in 3 of 18 moves with QEMU's own card on kernel taps, and nothing of ours in the way, and in
 // 1 of 18 with no card at all. So a guest that comes to harm may try again; a port that logs too little harms it each time (see
-// the test of that below). Returns how many tries it took, and 0 when none went well.
-int Tries(const std::function<void()>& move) {
-  constexpr int kMost = 3;
-  for (int tries = 1; tries <= kMost; ++tries) {
+// the test of that below). Says whether a try went well: one that threw nothing.
+bool GoesWell(const std::function<void()>& move) {
+  constexpr int kTries = 3;
+  for (int i = 0; i < kTries; ++i) {
     try {
       move();
-      return tries;
+      return true;
     } catch (const std::runtime_error& harm) {
       TellFigure(absl::StrCat("came to harm: ", harm.what()));
     }
   }
-  return 0;
+  return false;
 }
 
 void MoveThereAndBack(const GuestNic& kind) {
@@ -192,13 +195,13 @@ void MoveThereAndBack(const GuestNic& kind) {
   Bustle bustle(doors);
   for (const int door : {1, 0}) {
     TellFigure("moved " + TextOf(doors.MoveTo(door)));
-    CHECK(Comes([&] { return MappedLogs() == 0 && MappedMemory() == memory; }));
-    CHECK(Comes([&] { return doors.door(door).Report().pairs_enabled == kind.pairs; }));
+    Await([&] { return MappedLogs() == 0 && MappedMemory() == memory; }, "the end of old mappings");
+    Await([&] { return doors.door(door).Report().pairs_enabled == kind.pairs; }, "the guest");
     bustle.AwaitVerdict();
   }
   bustle.End();
   TellFigure(bustle.Text());
-  doors.CheckTraffic();
+  if (!doors.HasTraffic()) throw std::runtime_error("no traffic");
 }
 
 std::vector<GuestNic> MovingKinds() { return {{}, {"packed=on"}}; }
@@ -207,7 +210,7 @@ TEST_CASE("a guest moves to another machine and back while it streams and is pin
           "[vhost][guest][long]") {
   for (const GuestNic& kind : FirstKinds(MovingKinds(), kMostKinds / 2)) {
     INFO(kind.properties);
-    CHECK(Tries([&] { MoveThereAndBack(kind); }) != 0);
+    CHECK(GoesWell([&] { MoveThereAndBack(kind); }));
   }
 }
 
@@ -251,12 +254,12 @@ std::string MoveBehindTheWrites(TwoDoors& doors) {
 }
 
 TEST_CASE("what came to a guest while it moved is what it reads where it moved to", "[vhost][guest][long]") {
-  CHECK(Tries([] {
-          TwoDoors doors({});
-          doors.BootGuest();
-          if (const std::string verdict = MoveBehindTheWrites(doors); verdict != Ok())
-            throw std::runtime_error(verdict);
-        }) != 0);
+  CHECK(GoesWell([] {
+    TwoDoors doors({});
+    doors.BootGuest();
+    if (const std::string verdict = MoveBehindTheWrites(doors); verdict != Ok())
+      throw std::runtime_error(verdict);
+  }));
 }
 
 // Else the test before this one proves nothing. A sink that finds a wrong byte hangs up.
@@ -268,7 +271,7 @@ TEST_CASE("a port that wrote no log would be found out", "[vhost][guest][long]")
     doors.BootGuestAt(relay.path());
     try {
       verdict = MoveBehindTheWrites(doors);
-    } catch (const std::runtime_error& harm) {  // which proves nothing: see Tries
+    } catch (const std::runtime_error& harm) {  // which proves nothing: see GoesWell
       TellFigure(absl::StrCat("came to harm: ", harm.what()));
     }
     CHECK(relay.kept() > 0);
@@ -296,7 +299,7 @@ TEST_CASE("a guest that was about to move stays, and its port writes no log any 
   CHECK(Comes([&] { return !doors.door(0).Report().dirty_logging; }));
   CHECK(MappedLogs() == 0);
   doors.guest().MustRun("touch /tmp/calm");
-  doors.CheckTraffic();
+  CHECK(doors.HasTraffic());
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ size_t MappedMemory() { return Mapped("memfd:memory-backend-memfd"); }
 
 // Throws when it does not come: a guest that was harmed says nothing any more.
 void Await(const std::function<bool()>& condition, const std::string& what) {
-  if (!Comes(condition, absl::Seconds(20))) throw std::runtime_error("waited for " + what + " in vain");
+  if (!Comes(condition, absl::Seconds(15))) throw std::runtime_error("waited for " + what + " in vain");
 }
 
 // Two doors, and a guest behind the one or the other.
@@ -115,16 +115,17 @@ class TwoDoors {
   std::unique_ptr<Guest> guest_;
 };
 
-// Streams from the guest to the outside and back, one behind the other until the end, and pings from outside.
+// Streams from the guest to the outside and back, again and again until the end, and pings from outside.
 class Bustle {
  public:
   explicit Bustle(TwoDoors& doors)
       : doors_(doors),
         pings_(doors.outside().Start("exec ping -D -i 0.02 10.0.0.2")),
         streams_(doors.outside().Start(
-            absl::StrCat("while :; do ", Guest::StreamProgram(), SourceTo(2), "; done"))) {
-    doors_.guest().MustRun(absl::StrCat("(while [ ! -e /tmp/enough ]; do stream", SourceTo(1),
-                                        "; done >/tmp/verdicts 2>&1; touch /tmp/over) >/dev/null 2>&1 &"));
+            absl::StrCat("while :; do ", Guest::StreamProgram(), SourceTo(2), "; sleep 0.2; done"))) {
+    doors_.guest().MustRun(
+        absl::StrCat("(while [ ! -e /tmp/enough ]; do stream", SourceTo(1),
+                     "; sleep 0.2; done >/tmp/verdicts 2>&1; touch /tmp/over) >/dev/null 2>&1 &"));
     AwaitVerdict();
   }
   void AwaitVerdict() {
@@ -176,7 +177,7 @@ std::string Bustle::Text() const {
 // 1 of 18 with no card at all. So a guest that comes to harm may try again; a port that logs too little harms it each time (see
 // the test of that below). Says whether a try went well: one that threw nothing.
 bool GoesWell(const std::function<void()>& move) {
-  constexpr int kTries = 3;
+  constexpr int kTries = 5;
   for (int i = 0; i < kTries; ++i) {
     try {
       move();
@@ -204,14 +205,14 @@ void MoveThereAndBack(const GuestNic& kind) {
   if (!doors.HasTraffic()) throw std::runtime_error("no traffic");
 }
 
-std::vector<GuestNic> MovingKinds() { return {{}, {"packed=on"}}; }
-
 TEST_CASE("a guest moves to another machine and back while it streams and is pinged",
           "[vhost][guest][long]") {
-  for (const GuestNic& kind : FirstKinds(MovingKinds(), kMostKinds / 2)) {
-    INFO(kind.properties);
-    CHECK(GoesWell([&] { MoveThereAndBack(kind); }));
-  }
+  CHECK(GoesWell([] { MoveThereAndBack({}); }));
+}
+
+TEST_CASE("a guest of packed rings moves to another machine and back while it streams and is pinged",
+          "[vhost][guest][long]") {
+  CHECK(GoesWell([] { MoveThereAndBack({"packed=on"}); }));
 }
 
 TEST_CASE("a port announces a guest that moved to it and does not do so itself", "[vhost][guest][long]") {

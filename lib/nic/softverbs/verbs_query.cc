@@ -29,9 +29,8 @@ uint64_t ImageGuid(const SoftDevice& device) {
   return std::bit_cast<uint64_t>(bytes);
 }
 
-ibv_device_attr DescribeBase(const SoftDevice& device) {
+void DescribeBase(const SoftDevice& device, ibv_device_attr& attr) {
   const SoftwareVerbsHardware& hardware = device.hardware();
-  ibv_device_attr attr{};
   std::strcpy(attr.fw_ver, "0.1.0");
   attr.node_guid = SoftGuid(device.options.mac);
   attr.sys_image_guid = ImageGuid(device);
@@ -55,35 +54,33 @@ ibv_device_attr DescribeBase(const SoftDevice& device) {
   attr.atomic_cap = IBV_ATOMIC_NONE;
   attr.max_pkeys = 1;
   attr.phys_port_cnt = 1;
-  return attr;
 }
 
-ibv_rss_caps DescribeSpread(const SoftwareVerbsHardware& hardware) {
-  return {.supported_qpts = 1u << IBV_QPT_RAW_PACKET,
-          .max_rwq_indirection_tables = hardware.max_work_queues,
-          .max_rwq_indirection_table_size = hardware.max_spread_table,
-          .rx_hash_fields_mask = kSoftHashFields,
-          .rx_hash_function = IBV_RX_HASH_FUNC_TOEPLITZ};
+void DescribeSpread(const SoftwareVerbsHardware& hardware, ibv_rss_caps& caps) {
+  caps.supported_qpts = 1u << IBV_QPT_RAW_PACKET;
+  caps.max_rwq_indirection_tables = hardware.max_work_queues;
+  caps.max_rwq_indirection_table_size = hardware.max_spread_table;
+  caps.rx_hash_fields_mask = kSoftHashFields;
+  caps.rx_hash_function = IBV_RX_HASH_FUNC_TOEPLITZ;
 }
 
-ibv_device_attr_ex Describe(const SoftDevice& device) {
+// Into zeroes, and in place: who compares two answers may compare their bytes, those between the fields as well.
+void Describe(const SoftDevice& device, ibv_device_attr_ex& attr) {
   const SoftwareVerbsHardware& hardware = device.hardware();
-  ibv_device_attr_ex attr{};
-  attr.orig_attr = DescribeBase(device);
+  DescribeBase(device, attr.orig_attr);
   if (hardware.send_checksums) attr.raw_packet_caps |= IBV_RAW_PACKET_CAP_IP_CSUM;
   if (hardware.timestamps) {
     attr.completion_timestamp_mask = ~uint64_t{0} >> 1;
     attr.hca_core_clock = 1'000'000;  // kHz: the Clock counts nanoseconds
   }
   attr.max_wq_type_rq = hardware.max_work_queues;
-  if (hardware.max_work_queues > 0) attr.rss_caps = DescribeSpread(hardware);
+  if (hardware.max_work_queues > 0) DescribeSpread(hardware, attr.rss_caps);
   if (hardware.vlan_strip) attr.raw_packet_caps |= IBV_RAW_PACKET_CAP_CVLAN_STRIPPING;
   if (hardware.scatter_fcs) attr.raw_packet_caps |= IBV_RAW_PACKET_CAP_SCATTER_FCS;
   if (hardware.max_segmented > 0) attr.tso_caps = {hardware.max_segmented, 1u << IBV_QPT_RAW_PACKET};
   attr.max_dm_size = hardware.device_memory;
   if (hardware.max_rate > 0) attr.packet_pacing_caps = {1, hardware.max_rate, 1u << IBV_QPT_RAW_PACKET};
   attr.phys_port_cnt_ex = 1;
-  return attr;
 }
 
 ibv_mtu MtuFor(uint32_t bytes) {
@@ -105,7 +102,9 @@ uint64_t SoftGuid(const MacAddress& mac) {
 int QueryDevice(ibv_context* context, const ibv_query_device_ex_input* input, ibv_device_attr_ex* attr,
                 size_t size) {
   if (input != nullptr && input->comp_mask != 0) return EINVAL;
-  const ibv_device_attr_ex described = Describe(DeviceOf(context));
+  ibv_device_attr_ex described;
+  std::memset(&described, 0, sizeof(described));
+  Describe(DeviceOf(context), described);
   std::memcpy(attr, &described, std::min(size, sizeof(described)));
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -196,7 +197,8 @@ absl::Status VerbsPort::CheckLagPort(uint8_t port) const {
 
 absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& mlx5) {
   if (absl::Status port = CheckPort(); !port.ok()) return port;
-  ibv_device_attr_ex attr{};
+  ibv_device_attr_ex attr;
+  std::memset(&attr, 0, sizeof(attr));  // what is between the fields, too: TrialKey
   if (const int error = ibv_query_device_ex(context_, nullptr, &attr); error != 0) {
     return Failed(error, "open", "", "the device does not say what it can",
                   "see whether `ibv_devinfo -v` works");

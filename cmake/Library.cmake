@@ -26,7 +26,9 @@ target_include_directories(sluice_objects
 # Per-thread buffer caches are reached on every burst: the library is linked at start-up, so its TLS can be static.
 # Loops over a burst are left as they are written: gathering fields of packets that were just written waits for the stores.
 target_compile_options(sluice_objects PRIVATE -ftls-model=initial-exec -fno-tree-loop-vectorize)
-target_precompile_headers(sluice_objects PRIVATE ${SLUICE_PRECOMPILED})
+if(SLUICE_SANITIZE)
+  target_precompile_headers(sluice_objects PRIVATE ${SLUICE_PRECOMPILED})
+endif()
 
 set(SLUICE_PUBLIC_LIBRARIES absl::status absl::statusor absl::time absl::strings absl::span Threads::Threads)
 set(SLUICE_PRIVATE_LIBRARIES absl::str_format Boost::json PkgConfig::URCU)

@@ -7,7 +7,7 @@
 #   sh cmake/install-packages.sh KIND...    only what is of these kinds; "required": what the build needs
 set -u
 list=$(dirname "$0")/packages.txt
-kinds=${1:-required optional}
+kinds=${*:-required optional}
 
 # Prints "<required|optional> <package> <purpose>" a line.
 packages() {

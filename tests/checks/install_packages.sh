@@ -14,12 +14,14 @@ stand_in apt-get 'echo "apt-get $*" >>"$WORK/log"; [ "$1" = -s ] || : >"$WORK/mi
 stand_in sudo 'echo "sudo $*" >>"$WORK/log"; exec "$@"'
 export WORK="$work" PATH="$work:$PATH"
 
-# run MISSING-PACKAGE...: the script's status, and what was asked of apt and sudo.
+# run MISSING-PACKAGE...: the script's status, and what was asked of apt and sudo, for packages of the kinds in $kinds.
+kinds=
 run() {
   : >"$work/log"
   printf '%s\n' "$@" >"$work/missing"
   status=0
-  sh "$script" >"$work/out" 2>&1 || status=$?
+  # shellcheck disable=SC2086
+  sh "$script" $kinds >"$work/out" 2>&1 || status=$?
   cat "$work/log"
   return $status
 }
@@ -30,6 +32,10 @@ expect "$(cat "$work/out")" ""
 expect "$(run ethtool cmake | grep -c '^sudo')" 1
 expect "$(run ethtool cmake | grep '^sudo')" \
   "sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -q install --no-install-recommends cmake ethtool"
+expect "$(run openvswitch-switch-dpdk)" ""
+kinds='required optional measured'
+expect "$(run ethtool openvswitch-switch-dpdk | grep -c '^sudo.* ethtool openvswitch-switch-dpdk$')" 1
+kinds=
 
 # What cannot be had: a required package fails, an optional one is named.
 stand_in apt-get 'exit 100'

@@ -54,7 +54,8 @@ TEST_CASE("a frame to an address on its own port is dropped as same-segment") {
   CHECK(rig.drops(rig.p0, DropReason::kSameSegment) == 1);
 }
 
-TEST_CASE("link-local group addresses stay on their link and are counted; the next one above is flooded") {
+TEST_CASE(
+    "link-local group addresses stay on their link and are counted, and the next one above is flooded") {
   ThreePorts rig;
   for (const char* reserved : {"01:80:c2:00:00:00", "01:80:c2:00:00:0e", "01:80:c2:00:00:0f"}) {
     CHECK(rig.Send(rig.p0, Frame(kA, reserved)).empty());

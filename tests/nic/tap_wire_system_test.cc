@@ -264,7 +264,7 @@ TEST_CASE("the link of a TAP wire follows the interface, and a sleeper finds its
 }
 
 TEST_CASE(
-    "a TAP interface that was made to stay is attached to and outlives the wire; another goes with it") {
+    "a TAP interface that was made to stay is attached to and outlives the wire, and another goes with it") {
   const Namespace ns = Namespace::Make("tap");
   ns.MustRun("ip tuntap add mode tap name stays");
   {

@@ -66,8 +66,8 @@ TEST_CASE("a region may begin anywhere in its file") {
 }
 
 TEST_CASE(
-    "regions are added and removed while rings run, which rest meanwhile; those that stay are not mapped "
-    "again") {
+    "regions are added and removed while rings run, which rest meanwhile, and those that stay are not "
+    "mapped again") {
   RunningScene scene;
   uint8_t* const before = scene.memory().regions()[0].here;
   const UniqueFd file = SharedFile(kMore.bytes);
@@ -178,7 +178,7 @@ TEST_CASE("descriptors of regions are closed once they are mapped, and mappings 
   CHECK(SharedMappings() == before);
 }
 
-TEST_CASE("a memfd is sealed so that it can't shrink under us; a file that can is told") {
+TEST_CASE("a memfd is sealed so that it can't shrink under us, and a file that can is told") {
   RunningScene scene;
   CHECK(scene.session->Snapshot().regions[0].sealed);
   CHECK(ftruncate(scene.guest.file.get(), 0) != 0);

@@ -152,7 +152,7 @@ TEST_CASE("enabling is told once for each change, and remembered when the ring d
   CHECK(scene.Notes() == Notes{"disable 0", "enable 0"});
 }
 
-TEST_CASE("GET_VRING_BASE stops a ring and says where it was; the next kick starts it there") {
+TEST_CASE("GET_VRING_BASE stops a ring and says where it was, and the next kick starts it there") {
   VhostScene scene;
   scene.Greet();
   scene.ShareMemory();
@@ -180,7 +180,7 @@ TEST_CASE("rings start and stop one by one") {
   CHECK_FALSE(now.rings[2].runs);
 }
 
-TEST_CASE("a call descriptor is replaced while the ring runs; other changes have it rest") {
+TEST_CASE("a call descriptor is replaced while the ring runs, and other changes have it rest") {
   VhostScene scene;
   scene.Greet();
   scene.ShareMemory();

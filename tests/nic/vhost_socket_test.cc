@@ -171,7 +171,7 @@ TEST_CASE("descriptors that come are not inherited by programs that the host sta
   CHECK((fcntl(pair.ours.message().fds[0].get(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
-TEST_CASE("what is sent is heard, with its descriptors; to who does not read it is refused") {
+TEST_CASE("what is sent is heard, with its descriptors, and who does not read is told nothing more") {
   Pair pair;
   const UniqueFd file = SharedFile(4096);
   const int fd = file.get();

@@ -17,7 +17,7 @@
 namespace sluice::testing {
 namespace {
 
-constexpr uint16_t kMostPairs = 8;
+constexpr uint16_t kMostPairs = 64;
 constexpr uint32_t kRing = 256;  // as QEMU has it
 
 std::unique_ptr<PacketPool> MakePool() {

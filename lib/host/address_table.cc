@@ -64,9 +64,20 @@ uint64_t AddressTable::KeyAt(size_t bucket, uint64_t word) const {
   return Unmix(tag << bits_ | home);
 }
 
+// The entry may be gone by the time that it is read again: that is no match.
+AddressTable::Match AddressTable::Scan(const Bucket& bucket, uint64_t want) {
+  unsigned same = 0;
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    same |= unsigned{Compare(bucket, want, slot) <= kPortMask} << slot;
+  }
+  if (same == 0) return {kNowhere, 0};
+  const auto slot = static_cast<size_t>(std::countr_zero(same));
+  return {Compare(bucket, want, slot), slot};
+}
+
 uint32_t AddressTable::FindAway(uint64_t mixed, Tick now) const {
   const Bucket& other = buckets_[OtherBucket(BucketOf(mixed), TagOf(mixed))];
-  const Match match = Scan(other, TagOf(mixed) << kTagShift | kInUse | kAway);
+  const Match match = Search(other, TagOf(mixed) << kTagShift | kInUse | kAway);
   if (match.port > kPortMask) return kNowhere;
   if (TooOld(other.seen[match.slot].load(std::memory_order_relaxed), now)) return kNowhere;
   return static_cast<uint32_t>(match.port);
@@ -99,16 +110,17 @@ AddressTable::Learned AddressTable::Learn(uint64_t mixed, PortId port, Tick now,
   }
 
   const size_t home = BucketOf(mixed);
-  const uint64_t word = TagOf(mixed) << kTagShift | kInUse | port.value();
-  const size_t other = OtherBucket(home, TagOf(mixed));
-  if (const Place at_home = FreePlace(home, now); at_home != kNowhere) {
+  const uint64_t tag = TagOf(mixed);
+  const uint64_t word = tag << kTagShift | kInUse | port.value();
+  const size_t other = OtherBucket(home, tag);
+  if (const Place at_home = FreePlace(home, tag, now); at_home != kNowhere) {
     Write(at_home, word, now);
-  } else if (const Place away = FreePlace(other, now); away != kNowhere) {
+  } else if (const Place away = FreePlace(other, tag, now); away != kNowhere) {
     Write(away, word | kAway, now);
   } else if (MakePlace(home, now)) {
-    Write(FreePlace(home, now), word, now);
+    Write(FreePlace(home, tag, now), word, now);
   } else if (MakePlace(other, now)) {
-    Write(FreePlace(other, now), word | kAway, now);
+    Write(FreePlace(other, tag, now), word | kAway, now);
   } else {
     return Learned::kNoRoom;
   }
@@ -123,17 +135,17 @@ void AddressTable::Restore(const Entry& entry, Tick now) {
 AddressTable::Place AddressTable::PlaceOf(uint64_t mixed) const {
   const uint64_t want = TagOf(mixed) << kTagShift | kInUse;
   const size_t home = BucketOf(mixed);
-  if (const Match match = Scan(buckets_[home], want); match.port <= kPortMask) {
+  if (const Match match = Search(buckets_[home], want); match.port <= kPortMask) {
     return static_cast<Place>(home * kSlots + match.slot);
   }
   const size_t other = OtherBucket(home, TagOf(mixed));
-  const Match match = Scan(buckets_[other], want | kAway);
+  const Match match = Search(buckets_[other], want | kAway);
   return match.port <= kPortMask ? static_cast<Place>(other * kSlots + match.slot) : kNowhere;
 }
 
-AddressTable::Place AddressTable::FreePlace(size_t bucket, Tick now) {
-  for (size_t slot = 0; slot < kSlots; ++slot) {
-    const auto place = static_cast<Place>(bucket * kSlots + slot);
+AddressTable::Place AddressTable::FreePlace(size_t bucket, uint64_t tag, Tick now) {
+  for (size_t i = 0; i < kSlots; ++i) {
+    const auto place = static_cast<Place>(bucket * kSlots + (PreferredSlot(tag) + i) % kSlots);
     const bool used = entry(place).load(std::memory_order_relaxed) != 0;
     if (used && TooOld(seen(place), now)) Clear(place);
     if (entry(place).load(std::memory_order_relaxed) == 0) return place;
@@ -148,7 +160,8 @@ bool AddressTable::MakePlace(size_t bucket, Tick now) {
     const auto from = static_cast<Place>(bucket * kSlots + slot);
     const uint64_t word = entry(from).load(std::memory_order_relaxed);
     if ((word & kAway) != 0) continue;
-    const Place to = FreePlace(OtherBucket(bucket, word >> kTagShift), now);
+    const uint64_t tag = word >> kTagShift;
+    const Place to = FreePlace(OtherBucket(bucket, tag), tag, now);
     if (to == kNowhere) continue;
     Write(to, word | kAway, seen(from));
     Clear(from);

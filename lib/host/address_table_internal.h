@@ -12,6 +12,7 @@
 // Because Mix loses nothing, tag and bucket are together the whole key: one word is a whole entry, and a
 // reader can see an old one or a new one, but never half of one. An entry lives in its own bucket or, *away*,
 // in one other bucket that its tag names; when both are full, a neighbour is moved to its own other bucket.
+// In a bucket it takes one of the two slots that its tag prefers, if it can: a look-up looks there first.
 // The table is sized so that it can hold max_addresses with a third of its slots free.
 //
 // Threads: Find and Refresh from any, without a lock. What changes entries (Learn, Forget, Expire) needs the
@@ -20,6 +21,7 @@
 // Isolation: each port has room for its own bound of addresses, and only its own are evicted to make room.
 // Not for security proofs: Mix keeps a sender from aiming at a bucket as long as it cannot see the key.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -136,6 +138,8 @@ class AddressTable {
   size_t BucketOf(uint64_t mixed) const { return mixed & mask_; }
   uint64_t TagOf(uint64_t mixed) const { return mixed >> bits_; }
   size_t OtherBucket(size_t bucket, uint64_t tag) const;
+  // The first of the two slots that the tag prefers, in whichever bucket: 0, 2 or 4.
+  static size_t PreferredSlot(uint64_t tag) { return ((tag & 0xff) * (kSlots / 2) >> 8) * 2; }
   uint64_t KeyAt(size_t bucket, uint64_t word) const;
   uint64_t Unmix(uint64_t mixed) const;
   bool TooOld(Tick seen, Tick now) const { return static_cast<int16_t>(now - seen) > ageing_; }
@@ -144,10 +148,12 @@ class AddressTable {
     uint64_t port;  // above kPortMask: no match
     size_t slot;
   };
+  static uint64_t Compare(const Bucket& bucket, uint64_t want, size_t slot);
+  static Match Search(const Bucket& bucket, uint64_t want);
   static Match Scan(const Bucket& bucket, uint64_t want);
   uint32_t FindAway(uint64_t mixed, Tick now) const;
   Place PlaceOf(uint64_t mixed) const;
-  Place FreePlace(size_t bucket, Tick now);
+  Place FreePlace(size_t bucket, uint64_t tag, Tick now);
   bool MakePlace(size_t bucket, Tick now);
   void Write(Place place, uint64_t word, Tick seen);
   void Clear(Place place);
@@ -193,23 +199,24 @@ inline uint64_t AddressTable::Mix(AddressKey key) const {
   return mixed;
 }
 
-// Without branches: which slot holds the entry is random, and a wrong guess costs more than six compares.
-inline AddressTable::Match AddressTable::Scan(const Bucket& bucket, uint64_t want) {
-  Match match{kNowhere, 0};
-#pragma GCC unroll 6
-  for (size_t slot = 0; slot < kSlots; ++slot) {
-    // Acquire: whoever reads a port here has seen everything that its owner did before learning it.
-    const uint64_t difference = bucket.entries[slot].load(std::memory_order_acquire) ^ want;
-    const bool same = difference <= kPortMask;
-    match.port = same ? difference : match.port;
-    match.slot = same ? slot : match.slot;
-  }
-  return match;
+// What an entry in the slot says beside what is wanted: the port, if it is that entry.
+inline uint64_t AddressTable::Compare(const Bucket& bucket, uint64_t want, size_t slot) {
+  // Acquire: whoever reads a port here has seen everything that its owner did before learning it.
+  return bucket.entries[slot].load(std::memory_order_acquire) ^ want;
+}
+
+// Without a branch between the two: which of them holds the entry is random, and a wrong guess costs more than both.
+inline AddressTable::Match AddressTable::Search(const Bucket& bucket, uint64_t want) {
+  const size_t slot = PreferredSlot(want >> kTagShift);
+  const uint64_t first = Compare(bucket, want, slot);
+  const uint64_t second = Compare(bucket, want, slot + 1);
+  const Match match{std::min(first, second), slot + (second < first)};
+  return match.port <= kPortMask ? match : Scan(bucket, want);
 }
 
 inline uint32_t AddressTable::Find(uint64_t mixed, Tick now) const {
   const Bucket& home = buckets_[BucketOf(mixed)];
-  const Match match = Scan(home, TagOf(mixed) << kTagShift | kInUse);
+  const Match match = Search(home, TagOf(mixed) << kTagShift | kInUse);
   if (match.port > kPortMask) return FindAway(mixed, now);
   if (TooOld(home.seen[match.slot].load(std::memory_order_relaxed), now)) return kNowhere;
   return static_cast<uint32_t>(match.port);
@@ -217,10 +224,10 @@ inline uint32_t AddressTable::Find(uint64_t mixed, Tick now) const {
 
 inline bool AddressTable::Refresh(uint64_t mixed, PortId port, Tick now) {
   Bucket* bucket = &buckets_[BucketOf(mixed)];
-  Match match = Scan(*bucket, TagOf(mixed) << kTagShift | kInUse);
+  Match match = Search(*bucket, TagOf(mixed) << kTagShift | kInUse);
   if (match.port > kPortMask) {
     bucket = &buckets_[OtherBucket(BucketOf(mixed), TagOf(mixed))];
-    match = Scan(*bucket, TagOf(mixed) << kTagShift | kInUse | kAway);
+    match = Search(*bucket, TagOf(mixed) << kTagShift | kInUse | kAway);
   }
   if (match.port != port.value()) return false;
   std::atomic<Tick>& seen = bucket->seen[match.slot];

@@ -27,7 +27,13 @@ TEST_CASE("a table takes as many addresses as it was made for, wherever they fal
       REQUIRE(table.Learn(table.Mix(key), PortId{1}, 0, evicted) == AddressTable::Learned::kNew);
     }
     CHECK(evicted == 0);
-    for (const AddressKey key : keys) REQUIRE(table.Find(table.Mix(key), 0) == 1);
+    for (const AddressKey key : keys) {
+      REQUIRE(table.Find(table.Mix(key), 0) == 1);
+      REQUIRE(table.Refresh(table.Mix(key), PortId{1}, 1));
+      REQUIRE_FALSE(table.Refresh(table.Mix(key), PortId{2}, 1));
+    }
+    // Each has its own stamp, not a neighbour's.
+    for (const AddressTable::Entry& entry : table.List(1)) REQUIRE(entry.age == 0);
     CHECK(table.size(PortId{1}) == size);
   }
 }

@@ -127,8 +127,9 @@ size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
 
     frame.source = table.Mix(MakeAddressKey(frame.vlan, source));
     table.Prefetch(frame.source);
-    frame.group = (destination & kGroupBit) != 0;
-    if (!frame.group) {
+    const bool group = (destination & kGroupBit) != 0;
+    frame.group = group;
+    if (!group) [[likely]] {
       frame.destination = table.Mix(MakeAddressKey(frame.vlan, destination));
       table.Prefetch(frame.destination);
     } else if (IsReserved(destination)) {
@@ -201,14 +202,9 @@ void Switch::Turn::QueueWithCare(const Port& port, Lane& lane, const Frame& fram
   lane.egress.PushRaw(frame.packet);
 }
 
-// Null when it is unknown. A port that was added since this turn began is as good as that.
-inline const Switch::Port* Switch::Turn::Lookup(uint64_t destination) const {
-  const uint32_t found = switch_.control_->table.Find(destination, now_);
-  return found < ports_.by_id.size() ? ports_.by_id[found] : nullptr;
-}
-
 void Switch::Turn::Deliver(const Port& ingress, const Frame* frames, size_t count) {
-  const Port* port = nullptr;
+  const AddressTable& table = switch_.control_->table;
+  const Port* port = nullptr;  // null: unknown, or added since this turn began
   uint64_t looked_up = AddressTable::kNoKey;
   for (size_t i = 0; i < count; ++i) {
     const Frame& frame = frames[i];
@@ -219,7 +215,8 @@ void Switch::Turn::Deliver(const Port& ingress, const Frame* frames, size_t coun
     }
     if (frame.destination != looked_up) {  // else of the same train
       looked_up = frame.destination;
-      port = Lookup(looked_up);
+      const uint32_t found = table.Find(looked_up, now_);
+      port = found < ports_.by_id.size() ? ports_.by_id[found] : nullptr;
     }
     if (port == nullptr) {
       seat_.counters.Add(SwitchCounter::kUnknown);

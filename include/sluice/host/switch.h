@@ -248,7 +248,6 @@ class SLUICE_EXPORT Switch::Turn {
   void LearnNew(PortId ingress, const Frame* frames, const uint16_t* which, size_t count);
   void Deliver(const Port& ingress, const Frame* frames, size_t count);
   void Flood(const Port& ingress, const Frame& frame);
-  const Port* Lookup(uint64_t destination) const;
   void Queue(const Port& port, const Frame& frame);
   void QueueWithCare(const Port& port, Lane& lane, const Frame& frame);
   void QueueCopy(const Port& port, Frame frame);

@@ -3,16 +3,20 @@
 
 #include <ctime>
 
+#include "base/coarse_clock_internal.h"
+
 namespace sluice {
 namespace {
 
+Nanoseconds Read(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);  // cannot fail: the clock exists and `now` is ours
+  return static_cast<Nanoseconds>(now.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(now.tv_nsec);
+}
+
 class MonotonicClock final : public Clock {
  public:
-  Nanoseconds Now() const override {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);  // cannot fail: the clock exists and `now` is ours
-    return static_cast<Nanoseconds>(now.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(now.tv_nsec);
-  }
+  Nanoseconds Now() const override { return Read(CLOCK_MONOTONIC); }
 };
 
 }  // namespace
@@ -21,6 +25,10 @@ const Clock& Clock::Monotonic() {
   // Never destroyed: threads of the host may still read the time while statics go away.
   static const MonotonicClock& clock = *new MonotonicClock;
   return clock;
+}
+
+Nanoseconds CoarseNow(const Clock& clock) {
+  return &clock == &Clock::Monotonic() ? Read(CLOCK_MONOTONIC_COARSE) : clock.Now();
 }
 
 }  // namespace sluice

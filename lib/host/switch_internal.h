@@ -16,6 +16,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/coarse_clock_internal.h"
 #include "host/address_table_internal.h"
 #include "sluice/host/switch.h"
 
@@ -140,7 +141,7 @@ inline MacAddress MacOf(uint64_t raw) {
   return MacAddress(bytes);
 }
 
-inline Tick TickNow(const Clock& clock) { return static_cast<Tick>(clock.Now() / 1'000'000'000); }
+inline Tick TickNow(const Clock& clock) { return static_cast<Tick>(CoarseNow(clock) / 1'000'000'000); }
 
 }  // namespace sluice
 

@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <ctime>
 
+#include "base/coarse_clock_internal.h"
+
 namespace sluice {
 namespace {
 
@@ -33,6 +35,20 @@ TEST_CASE("the monotonic clock is the kernel's, in nanoseconds") {
 
 TEST_CASE("there is one monotonic clock for the whole process") {
   CHECK(&Clock::Monotonic() == &Clock::Monotonic());
+}
+
+TEST_CASE("the coarse time of the monotonic clock is its own of a moment ago") {
+  const Nanoseconds first = CoarseNow(Clock::Monotonic());
+  const Nanoseconds now = Clock::Monotonic().Now();
+  CHECK(first <= now);
+  CHECK(now - first < 1'000'000'000);
+  CHECK(CoarseNow(Clock::Monotonic()) >= first);
+}
+
+TEST_CASE("any other clock has no coarse time but its own") {
+  ManualClock clock;
+  clock.Advance(absl::Seconds(7));
+  CHECK(CoarseNow(clock) == 7'000'000'000);
 }
 
 }  // namespace

@@ -49,6 +49,27 @@ TEST_CASE("checksums that a send asks for are filled in, and the receiver is tol
   CHECK((done[1].wc_flags & IBV_WC_IP_CSUM_OK) == 0);
 }
 
+TEST_CASE("each frame of a burst is told by itself whether its checksums are right") {
+  Line line;
+  Bytes wrong = UdpFrame({}), contradictory = UdpFrame({});
+  wrong.back() ^= 1;
+  contradictory[17] = 255;  // the length in IPv4, of more than there is
+  const Bytes right = UdpFrame({}), tagged = TcpFrame({.vlans = {5}});
+  const Bytes none = UdpFrame({.zero_udp_checksum = true});
+  const Bytes ipv6 = UdpFrame({.source = "2001:db8::1", .destination = "2001:db8::2"});
+  // A few alike in front: what is looked into together must not be taken for what is not like it.
+  const std::vector<std::pair<Bytes, bool>> burst = {
+      {right, true}, {right, true}, {right, true},          {right, true},  {right, true}, {wrong, false},
+      {right, true}, {none, false}, {contradictory, false}, {tagged, true}, {ipv6, false}, {right, true}};
+  for (const auto& [frame, good] : burst) REQUIRE(line.sender.Send(frame) == 0);
+  const std::vector<ibv_wc> done = line.receiver.Poll();
+  REQUIRE(done.size() == burst.size());
+  for (size_t i = 0; i < burst.size(); ++i) {
+    INFO("frame " << i);
+    CHECK(((done[i].wc_flags & IBV_WC_IP_CSUM_OK) != 0) == burst[i].second);
+  }
+}
+
 TEST_CASE("hardware that fills in no checksums refuses to be asked, and says nothing of those that arrive") {
   SoftCable cable({.hardware = SoftwareVerbsHardware::Poor()}, {.hardware = SoftwareVerbsHardware::Poor()});
   RawPair sender(cable.left, {.requests = 8, .pieces = 1, .inline_bytes = 0});

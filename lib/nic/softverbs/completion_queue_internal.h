@@ -67,9 +67,9 @@ class SoftCompletionQueue {
     if (room() == 0 && may_overrun_) Overrun();
     return room() > 0;
   }
-  // A completion will follow; there is room.
-  void Promise() { ++promised_; }
-  void BreakPromise() { --promised_; }
+  // Completions will follow; there is room.
+  void Promise(uint64_t count = 1) { promised_ += count; }
+  void BreakPromise(uint64_t count = 1) { promised_ -= count; }
 
   // The next of what was promised, to be filled in where it is, and then pushed.
   SoftCompletion& Fresh() { return overrun_ ? swallowed_ : At(end_); }

@@ -113,8 +113,8 @@ class SoftPort {
   bool ReceiveSome();
   bool IsLost(const Packet& packet);
   bool ChecksumsGood(const Packet& packet, bool sound) const;
-  bool DeliverReceived(Packet& packet, Nanoseconds now);
-  bool DeliverTo(const SoftSteering::Sole& sole, Packet& packet, Nanoseconds now);
+  size_t DeliverReceived(Nanoseconds now);
+  size_t DeliverTo(const SoftSteering::Sole& sole, Nanoseconds now);
   bool Deliver(Packet& packet, SoftSteering::Way way, Nanoseconds now);
   bool ClaimAll(const SoftSteering::Verdict& verdict, const Packet& packet);
 

@@ -69,24 +69,25 @@ void SoftReceiveQueue::FetchAhead() const {
 void SoftReceiveQueue::Take(const SoftArrival& arrival, uint32_t mark) {
   --claimed_;
   FetchAhead();
+  const uint64_t place = ring_.next();
+  const SoftWork& work = ring_.At(place);
   SoftCompletion& completion = completions_.Fresh();
-  completion = {.id = ring_.At(ring_.next()).id,
+  completion = {.id = work.id,
                 .ring = &ring_,
-                .place = ring_.next(),
+                .place = place,
                 .at = arrival.at,
                 .queue = options_.number,
                 .bytes = arrival.packet.length(),
                 .mark = mark,
                 .opcode = SoftOpcode::kReceive,
                 .checksums_good = arrival.checksums_good};
-  if (!CopyPlain(arrival.packet)) completion.status = Scatter(arrival, completion);
+  if (!CopyPlain(work, arrival.packet)) completion.status = Scatter(arrival, completion);
   ring_.Advance();
   completions_.Push();
 }
 
 // From one piece into one, nothing taken off or put behind; false when it is not that, or does not fit.
-bool SoftReceiveQueue::CopyPlain(const Packet& packet) const {
-  const SoftWork& work = ring_.At(ring_.next());
+bool SoftReceiveQueue::CopyPlain(const SoftWork& work, const Packet& packet) const {
   if (work.pieces != 1 || work.only.length < packet.length()) return false;
   if (!packet.contiguous() || strip_vlan_ || options_.scatter_fcs) return false;
   uint8_t* const to = memory_.Reach(options_.domain, work.only, true);

@@ -8,6 +8,7 @@
 // then gets its copy (Take) or the place back (Release).
 // Threads: under the lock of the device.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -68,9 +69,19 @@ class SoftReceiveQueue {
     given_up_ = false;
     return Place::kClaimed;
   }
-  void Release() {
-    --claimed_;
-    completions_.BreakPromise();
+  // As many as have a place now, up to `most`. When there is none, Claim tells why.
+  uint64_t ClaimSome(uint64_t most) {
+    const uint64_t places = std::min({most, ring_.waiting() - claimed_, completions_.room()});
+    if (!open_ || places == 0) return 0;
+    claimed_ += places;
+    completions_.Promise(places);
+    full_since_.reset();
+    given_up_ = false;
+    return places;
+  }
+  void Release(uint64_t places = 1) {
+    claimed_ -= places;
+    completions_.BreakPromise(places);
   }
   void Take(const SoftArrival& arrival, uint32_t mark);
 
@@ -82,7 +93,7 @@ class SoftReceiveQueue {
  private:
   Place Await(const Clock& clock);
   void FetchAhead() const;
-  bool CopyPlain(const Packet& packet) const;
+  bool CopyPlain(const SoftWork& work, const Packet& packet) const;
   bool TakeTag(const Packet& packet, SoftCompletion& completion) const;
   SoftStatus Scatter(const SoftArrival& arrival, SoftCompletion& completion);
 

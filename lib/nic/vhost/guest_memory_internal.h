@@ -64,6 +64,16 @@ class GuestMemory {
     return Search(guest, bytes, hint);
   }
 
+  // All of `bytes` at a guest's address, where they lie in the region that was found last; else null, and At knows more.
+  // Null for no bytes, too.
+  uint8_t* Near(uint64_t guest, uint32_t bytes, Hint hint) const {
+    if (hint.region >= regions_.size()) return nullptr;
+    const GuestRegion& region = regions_[hint.region];
+    const uint64_t offset = guest - region.guest;  // wraps round for what is below
+    const uint64_t last = uint64_t{bytes} - 1;     // and for no bytes
+    return offset < region.bytes && last < region.bytes - offset ? region.here + offset : nullptr;
+  }
+
   // All of `bytes` at an address of the front-end, in one region; null where they are not.
   uint8_t* AtUser(uint64_t user, uint64_t bytes) const;
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 #include <optional>
 
@@ -17,21 +18,30 @@ namespace {
 constexpr uint32_t kHeadBytes = 256;
 constexpr size_t kFirstLines = 2 * kLine;  // header and the shortest frame
 
-// What counts of the header, read once: every length of header begins with it.
-VirtioNetHeader ReadHeader(const uint8_t* at) {
-  static_assert(sizeof(VirtioNetHeader) == sizeof(uint64_t) + sizeof(uint16_t));
-  const auto first = ReadOnce<uint64_t>(at);
-  const auto last = ReadOnce<uint16_t>(at + sizeof(first));
-  std::array<uint8_t, sizeof(VirtioNetHeader)> header;
-  std::memcpy(header.data(), &first, sizeof(first));
-  std::memcpy(header.data() + sizeof(first), &last, sizeof(last));
-  return std::bit_cast<VirtioNetHeader>(header);
-}
+// What counts of a header of any length, read once.
+class RawHeader {
+ public:
+  explicit RawHeader(const uint8_t* at)
+      : first_(ReadOnce<uint64_t>(at)), last_(ReadOnce<uint16_t>(at + sizeof(first_))) {}
 
-bool Asks(const VirtioNetHeader& header) {
-  return (header.flags & (VirtioNetHeader::kNeedsChecksum | VirtioNetHeader::kDataValid)) != 0 ||
-         header.gso_type != VirtioNetHeader::kWhole;
-}
+  // Whether it is more than a header of zeros in what is looked at: flags that we know, or a kind of segmenting.
+  bool asks() const { return (first_ & kAsking) != 0; }
+  VirtioNetHeader Unpack() const {
+    std::array<uint8_t, sizeof(VirtioNetHeader)> header;
+    std::memcpy(header.data(), &first_, sizeof(first_));
+    std::memcpy(header.data() + sizeof(first_), &last_, sizeof(last_));
+    return std::bit_cast<VirtioNetHeader>(header);
+  }
+
+ private:
+  static_assert(sizeof(VirtioNetHeader) == sizeof(uint64_t) + sizeof(uint16_t));
+  static_assert(offsetof(VirtioNetHeader, flags) == 0 && offsetof(VirtioNetHeader, gso_type) == 1 &&
+                VirtioNetHeader::kWhole == 0);
+  static constexpr uint64_t kAsking = VirtioNetHeader::kNeedsChecksum | VirtioNetHeader::kDataValid | 0xff00;
+
+  uint64_t first_;
+  uint16_t last_;
+};
 
 }  // namespace
 
@@ -138,11 +148,11 @@ inline bool GuestSource::Fill(Packet& packet, size_t i) {
   if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < FirstLines::kShortest) [[unlikely]]
     return FillOdd(packet, i);
   const uint8_t* const frame = apart ? first[1].at : first->at + shape_.header_bytes;
-  const VirtioNetHeader header = ReadHeader(first->at);
+  const RawHeader header(first->at);
   packet.Restart(headroom_, bytes);
   packet.Arrive(options_.arrival);
   CopyBytes(packet.data(), frame, bytes);
-  return !Asks(header) || TakeInHeader(header, packet);
+  return !header.asks() || TakeInHeader(header.Unpack(), packet);
 }
 
 // Long frames, and those in several pieces.
@@ -162,8 +172,8 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
   cursor.Read(packet.data(), copied);
   if (copied < bytes && !Borrow(packet, cursor, bytes - copied, SlotOf(i)))
     return Drop(DropReason::kNoBuffer);
-  const VirtioNetHeader asked = ReadHeader(header.data());
-  if (Asks(asked) && !TakeInHeader(asked, packet)) return false;
+  const RawHeader asked(header.data());
+  if (asked.asks() && !TakeInHeader(asked.Unpack(), packet)) return false;
   lent_ += bytes - copied;
   return true;
 }

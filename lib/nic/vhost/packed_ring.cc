@@ -97,11 +97,11 @@ void PackedRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
 }
 
 inline bool PackedRing::AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain) {
-  if ((descriptor.flags & kKinds) != plain || descriptor.id >= shape_.size || !batch.room_for_piece())
+  if ((descriptor.flags() & kKinds) != plain || descriptor.id() >= shape_.size || !batch.room_for_piece())
     return false;
-  const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
-  if (found.size() != descriptor.bytes || found.empty()) return false;
-  batch.AddPlain(descriptor.id, {found.data(), descriptor.address, descriptor.bytes});
+  uint8_t* const near = place_.memory->Near(descriptor.address, descriptor.bytes(), hint_);
+  if (near == nullptr) return false;
+  batch.AddPlain(descriptor.id(), {near, descriptor.address, descriptor.bytes()});
   return true;
 }
 
@@ -112,18 +112,18 @@ uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor
   uint64_t bytes = 0;
   for (uint32_t slots = 1;; ++slots) {
     if (slots > room) return Fail(batch, RingFault::kChainLoop);
-    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
+    if ((descriptor.flags() & VRING_DESC_F_INDIRECT) != 0) {
       // It stands alone: nothing before it, nothing behind it (2.8.19).
-      if (slots != 1 || (descriptor.flags & VRING_DESC_F_NEXT) != 0)
+      if (slots != 1 || (descriptor.flags() & VRING_DESC_F_NEXT) != 0)
         return Fail(batch, RingFault::kIndirectChained);
       if (!AddTable(batch, descriptor, writable, bytes)) return 0;
     } else {
       if (!AddPieces(batch, descriptor, writable)) return 0;
-      bytes += descriptor.bytes;
+      bytes += descriptor.bytes();
     }
-    if ((descriptor.flags & VRING_DESC_F_NEXT) == 0) {
-      if (descriptor.id >= shape_.size) return Fail(batch, RingFault::kIdOutOfRange);
-      batch.AddChain(descriptor.id, slots, bytes);
+    if ((descriptor.flags() & VRING_DESC_F_NEXT) == 0) {
+      if (descriptor.id() >= shape_.size) return Fail(batch, RingFault::kIdOutOfRange);
+      batch.AddChain(descriptor.id(), slots, bytes);
       return slots;
     }
     at = After(at, 1);
@@ -134,22 +134,22 @@ uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor
 // Descriptors in a table follow one another, and know of no flag but that for writing (2.8.7).
 bool PackedRing::AddTable(ChainBatch& batch, const Descriptor& table, bool writable, uint64_t& bytes) {
   if (!shape_.indirect) return Fail(batch, RingFault::kIndirectRefused);
-  if (table.bytes == 0 || table.bytes % kDescriptor != 0) return Fail(batch, RingFault::kIndirectLength);
-  const absl::Span<uint8_t> found = place_.memory->At(table.address, table.bytes, hint_);
-  if (found.size() != table.bytes) return Fail(batch, RingFault::kNotInMemory);
+  if (table.bytes() == 0 || table.bytes() % kDescriptor != 0) return Fail(batch, RingFault::kIndirectLength);
+  const absl::Span<uint8_t> found = place_.memory->At(table.address, table.bytes(), hint_);
+  if (found.size() != table.bytes()) return Fail(batch, RingFault::kNotInMemory);
   for (size_t offset = 0; offset < found.size(); offset += kDescriptor) {
     const Descriptor descriptor = Read(found.data() + offset);
-    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) return Fail(batch, RingFault::kNestedIndirect);
+    if ((descriptor.flags() & VRING_DESC_F_INDIRECT) != 0) return Fail(batch, RingFault::kNestedIndirect);
     if (!AddPieces(batch, descriptor, writable)) return false;
-    bytes += descriptor.bytes;
+    bytes += descriptor.bytes();
   }
   return true;
 }
 
 bool PackedRing::AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable) {
-  if (((descriptor.flags & VRING_DESC_F_WRITE) != 0) != writable)
+  if (((descriptor.flags() & VRING_DESC_F_WRITE) != 0) != writable)
     return Fail(batch, RingFault::kWrongDirection);
-  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes, hint_);
+  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes(), hint_);
   return fault == RingFault::kNone || Fail(batch, fault);
 }
 
@@ -169,11 +169,7 @@ bool PackedRing::IsAvailable(Place place) const {
 }
 
 PackedRing::Descriptor PackedRing::Read(const uint8_t* at) {
-  const auto rest = ReadOnce<uint64_t>(at + kRest);
-  return {.address = ReadOnce<uint64_t>(at),
-          .bytes = static_cast<uint32_t>(rest),
-          .id = static_cast<uint16_t>(rest >> 32),
-          .flags = static_cast<uint16_t>(rest >> 48)};
+  return {.address = ReadOnce<uint64_t>(at), .rest = ReadOnce<uint64_t>(at + kRest)};
 }
 
 void PackedRing::Take(const RingChain* chains, size_t n) {

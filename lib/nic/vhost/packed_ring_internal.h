@@ -46,11 +46,13 @@ class PackedRing {
 
  private:
   using Place = PackedNotes::Place;
+  // A descriptor, read from the guest once; in two words, for as a rule few of its fields are looked at.
   struct Descriptor {
     uint64_t address;
-    uint32_t bytes;
-    uint16_t id;
-    uint16_t flags;
+    uint64_t rest;
+    uint32_t bytes() const { return static_cast<uint32_t>(rest); }
+    uint16_t id() const { return static_cast<uint16_t>(rest >> 32); }
+    uint16_t flags() const { return static_cast<uint16_t>(rest >> 48); }
   };
   Place After(Place place, uint32_t slots) const {
     const uint32_t index = place.index + slots;

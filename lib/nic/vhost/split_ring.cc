@@ -68,7 +68,8 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   if (notes_ != nullptr) [[unlikely]]
     n = HeadsInFlight(heads.data(), n);
 
-  // 3. The descriptors: as a rule one a chain.
+  // 3. The descriptors: as a rule one a chain, and in the region of the one before.
+  const GuestMemory& memory = *place_.memory;
   const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
   for (size_t i = 0; i < n; ++i) {
     if (heads[i] > mask_) [[unlikely]] {
@@ -76,14 +77,12 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
       return;
     }
     const Descriptor descriptor = Read(place_.descriptors + kDescriptor * heads[i]);
-    if (descriptor.flags == plain && batch.room_for_piece()) [[likely]] {
-      const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
-      if (found.size() == descriptor.bytes && !found.empty()) [[likely]] {
-        batch.AddPlain(heads[i], {found.data(), descriptor.address, descriptor.bytes});
-        continue;
-      }
+    uint8_t* const near = memory.Near(descriptor.address, descriptor.bytes(), hint_);
+    if (descriptor.flags() == plain && near != nullptr && batch.room_for_piece()) [[likely]] {
+      batch.AddPlain(heads[i], {near, descriptor.address, descriptor.bytes()});
+    } else if (!FetchOdd(batch, heads[i], descriptor, writable)) {
+      return;
     }
-    if (!FetchOdd(batch, heads[i], descriptor, writable)) return;
   }
 }
 
@@ -100,7 +99,7 @@ bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor
   uint64_t bytes = 0;
   for (uint32_t steps = 1;; ++steps) {
     if (steps > table.size) return Fail(batch, RingFault::kChainLoop);
-    if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
+    if ((descriptor.flags() & VRING_DESC_F_INDIRECT) != 0) {
       if (const RingFault fault = Open(descriptor, table); fault != RingFault::kNone)
         return Fail(batch, fault);
       descriptor = Read(table.at);
@@ -108,10 +107,10 @@ bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor
       continue;
     }
     if (!AddPieces(batch, descriptor, writable)) return false;
-    bytes += descriptor.bytes;
-    if ((descriptor.flags & VRING_DESC_F_NEXT) == 0) break;
-    if (descriptor.next >= table.size) return Fail(batch, RingFault::kNextOutOfRange);
-    descriptor = Read(table.at + kDescriptor * descriptor.next);
+    bytes += descriptor.bytes();
+    if ((descriptor.flags() & VRING_DESC_F_NEXT) == 0) break;
+    if (descriptor.next() >= table.size) return Fail(batch, RingFault::kNextOutOfRange);
+    descriptor = Read(table.at + kDescriptor * descriptor.next());
   }
   batch.AddChain(head, 1, bytes);
   return true;
@@ -121,20 +120,20 @@ bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor
 RingFault SplitRing::Open(const Descriptor& descriptor, Table& table) {
   if (!shape_.indirect) return RingFault::kIndirectRefused;
   if (table.indirect) return RingFault::kNestedIndirect;
-  if ((descriptor.flags & VRING_DESC_F_NEXT) != 0) return RingFault::kIndirectChained;
-  const uint32_t size = descriptor.bytes / kDescriptor;
-  if (size == 0 || size > kLongestTable || descriptor.bytes % kDescriptor != 0)
+  if ((descriptor.flags() & VRING_DESC_F_NEXT) != 0) return RingFault::kIndirectChained;
+  const uint32_t size = descriptor.bytes() / kDescriptor;
+  if (size == 0 || size > kLongestTable || descriptor.bytes() % kDescriptor != 0)
     return RingFault::kIndirectLength;
-  const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes, hint_);
-  if (found.size() != descriptor.bytes) return RingFault::kNotInMemory;
+  const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes(), hint_);
+  if (found.size() != descriptor.bytes()) return RingFault::kNotInMemory;
   table = {found.data(), size, true};
   return RingFault::kNone;
 }
 
 bool SplitRing::AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable) {
-  if (((descriptor.flags & VRING_DESC_F_WRITE) != 0) != writable)
+  if (((descriptor.flags() & VRING_DESC_F_WRITE) != 0) != writable)
     return Fail(batch, RingFault::kWrongDirection);
-  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes, hint_);
+  const RingFault fault = batch.AddBuffer(*place_.memory, descriptor.address, descriptor.bytes(), hint_);
   return fault == RingFault::kNone || Fail(batch, fault);
 }
 
@@ -146,11 +145,7 @@ bool SplitRing::Fail(ChainBatch& batch, RingFault fault) {
 }
 
 SplitRing::Descriptor SplitRing::Read(const uint8_t* at) {
-  const auto rest = ReadOnce<uint64_t>(at + offsetof(vring_desc, len));
-  return {.address = ReadOnce<uint64_t>(at),
-          .bytes = static_cast<uint32_t>(rest),
-          .flags = static_cast<uint16_t>(rest >> 32),
-          .next = static_cast<uint16_t>(rest >> 48)};
+  return {.address = ReadOnce<uint64_t>(at), .rest = ReadOnce<uint64_t>(at + offsetof(vring_desc, len))};
 }
 
 void SplitRing::GiveBack(const RingChain* chains, size_t n) {

@@ -61,12 +61,13 @@ class SplitRing {
   bool waiting() const;
 
  private:
-  // A descriptor, read from the guest once.
+  // A descriptor, read from the guest once; in two words, for as a rule few of its fields are looked at.
   struct Descriptor {
     uint64_t address;
-    uint32_t bytes;
-    uint16_t flags;
-    uint16_t next;
+    uint64_t rest;
+    uint32_t bytes() const { return static_cast<uint32_t>(rest); }
+    uint16_t flags() const { return static_cast<uint16_t>(rest >> 32); }
+    uint16_t next() const { return static_cast<uint16_t>(rest >> 48); }
   };
   // A table of them: the ring's own, or a chain's.
   struct Table {

@@ -121,7 +121,7 @@ RingFault SplitRing::Open(const Descriptor& descriptor, Table& table) {
   if (!shape_.indirect) return RingFault::kIndirectRefused;
   if (table.indirect) return RingFault::kNestedIndirect;
   if ((descriptor.flags() & VRING_DESC_F_NEXT) != 0) return RingFault::kIndirectChained;
-  const uint32_t size = descriptor.bytes() / kDescriptor;
+  const auto size = static_cast<uint32_t>(descriptor.bytes() / kDescriptor);
   if (size == 0 || size > kLongestTable || descriptor.bytes() % kDescriptor != 0)
     return RingFault::kIndirectLength;
   const absl::Span<uint8_t> found = place_.memory->At(descriptor.address, descriptor.bytes(), hint_);

@@ -324,6 +324,21 @@ TEST_CASE("a guest cannot have more out than its ring holds, by turning descript
   CHECK(rig.source().fault() == RingFault::kIndexJump);
 }
 
+TEST_CASE("an index that goes back behind chains that are lent stops its ring") {
+  RingRig rig(Kind(false));
+  HostileDriver driver(rig);
+  rig.StartSource();
+  driver.Split(0, {kLow, 5000, 0, 0});
+  driver.Heads({0, 0, 0});
+  Burst burst;
+  CHECK(rig.Receive(burst) == 3);
+  driver.JumpTo(1);
+  CHECK(rig.Receive(burst) == 0);
+  CHECK(rig.source().fault() == RingFault::kIndexJump);
+  burst.Clear();
+  CHECK(rig.source().lent() == 0);
+}
+
 TEST_CASE("every fault has a name and a sentence of its own") {
   for (int i = 0; i <= static_cast<int>(RingFault::kIdOutOfRange); ++i) {
     const auto fault = static_cast<RingFault>(i);

@@ -53,7 +53,8 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   const uint16_t available = Load<uint16_t>(place_.driver + kAvailableIndex, __ATOMIC_ACQUIRE);
   const uint16_t waiting = static_cast<uint16_t>(available - taken_);
   if (waiting == 0) return;
-  if (static_cast<uint16_t>(available - shown_) > shape_.size) {
+  // Those that were taken and not given back count as well, behind which an index that went back would stand.
+  if (uint32_t{waiting} + static_cast<uint16_t>(taken_ - shown_) > shape_.size) {
     fault_ = RingFault::kIndexJump;
     return;
   }

@@ -100,6 +100,15 @@ Sampler TimePerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult
 Sampler ProcessorTimePerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult::cpu_nanoseconds); }
 Sampler BusyTicksPerPacket(Ends ends) { return PerPacket(std::move(ends), &EndsResult::busy_ticks); }
 
+absl::StatusOr<double> PrintedFigure(const std::string& command, const std::string& word) {
+  const testing::CommandResult result = testing::RunCommand(command);
+  double figure = 0;
+  if (!result.ok() || std::sscanf(result.output.c_str(), absl::StrCat(word, " %lf").c_str(), &figure) != 1) {
+    return absl::InternalError(result.output);
+  }
+  return figure;
+}
+
 std::string BenchProgram(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
 }

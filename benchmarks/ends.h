@@ -51,6 +51,9 @@ Sampler TimePerPacket(Ends ends);
 Sampler ProcessorTimePerPacket(Ends ends);
 Sampler BusyTicksPerPacket(Ends ends);
 
+// What `command` prints behind the word that it begins with: "bytes 1234".
+absl::StatusOr<double> PrintedFigure(const std::string& command, const std::string& word);
+
 // The path of a program that was built with this one: "nic/port_peer".
 std::string BenchProgram(const std::string& name);
 

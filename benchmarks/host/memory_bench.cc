@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory of a whole host process that has started (started_host.cc).
 
-#include <cstdio>
-
 #include "benchmarks/ends.h"
 #include "benchmarks/paired.h"
 
@@ -10,12 +8,9 @@ namespace sluice::bench {
 namespace {
 
 absl::StatusOr<double> Mebibytes() {
-  const testing::CommandResult result = testing::RunCommand(BenchProgram("host/started_host"));
-  double bytes = 0;
-  if (!result.ok() || std::sscanf(result.output.c_str(), "bytes %lf", &bytes) != 1) {
-    return absl::InternalError(result.output);
-  }
-  return bytes / (1 << 20);
+  const absl::StatusOr<double> bytes = PrintedFigure(BenchProgram("host/started_host"), "bytes");
+  if (!bytes.ok()) return bytes.status();
+  return *bytes / (1 << 20);
 }
 
 const Registration started(

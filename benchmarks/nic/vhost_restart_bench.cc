@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How long a guest's frames are not taken when its host is killed and started again (vhost_restart.cc).
 
-#include <cstdio>
-
 #include "absl/strings/str_cat.h"
 #include "benchmarks/ends.h"
 #include "benchmarks/machine.h"
@@ -13,13 +11,12 @@ namespace {
 
 absl::StatusOr<double> Milliseconds() {
   // Guest and host both poll, each on a processor of its own.
-  const testing::CommandResult result = testing::RunCommand(absl::StrCat(
-      "taskset --cpu-list ", MeasuringCpu(), ",", OtherCpu(), " ", BenchProgram("nic/vhost_restart")));
-  double nanoseconds = 0;
-  if (!result.ok() || std::sscanf(result.output.c_str(), "nanoseconds %lf", &nanoseconds) != 1) {
-    return absl::InternalError(result.output);
-  }
-  return nanoseconds / 1e6;
+  const absl::StatusOr<double> nanoseconds =
+      PrintedFigure(absl::StrCat("taskset --cpu-list ", MeasuringCpu(), ",", OtherCpu(), " ",
+                                 BenchProgram("nic/vhost_restart")),
+                    "nanoseconds");
+  if (!nanoseconds.ok()) return nanoseconds.status();
+  return *nanoseconds / 1e6;
 }
 
 const Registration restart({.work = "nic/vhost/restart_gap", .unit = "ms", .goal = 50, .open = [] {

@@ -63,7 +63,7 @@ class KilledHost::Sender {
   explicit Sender(const std::string& path) : pool_(Pool()), guest_({.path = path}) {
     if (!guest_.Start({.pool = pool_.get()}).ok()) throw std::runtime_error("no guest");
   }
-  ~Sender() { (void)guest_.Stop(); }
+  absl::Status Stop() { return guest_.Stop(); }
 
   // Sends until `done` says so. What cannot be sent at its time is lost.
   template <typename Done>
@@ -134,6 +134,8 @@ absl::Duration KilledHost::Restart() {
   sender_->SendUntil([this] { return log_->frames > kHeard; });
   return absl::Nanoseconds(log_->first_at - connected_at);
 }
+
+absl::Status KilledHost::Stop() { return sender_->Stop(); }
 
 uint64_t KilledHost::sent() const { return sender_->number(); }
 

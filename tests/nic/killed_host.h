@@ -12,10 +12,10 @@
 // caller.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "tests/support/process.h"
 #include "tests/support/wire_ends.h"
@@ -29,6 +29,8 @@ class KilledHost {
 
   // From the moment at which the guest is connected again until it is heard.
   absl::Duration Restart();
+  // The guest's card, behind which nothing is sent.
+  absl::Status Stop();
 
   uint64_t sent() const;
   uint64_t came(int times) const;  // frames that hosts have seen so many times

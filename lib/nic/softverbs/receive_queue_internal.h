@@ -63,20 +63,14 @@ class SoftReceiveQueue {
   Place Claim(const Clock& clock) {
     if (!open_ || ring_.waiting() == claimed_ || !completions_.MakeRoom()) [[unlikely]]
       return Await(clock);
-    ++claimed_;
-    completions_.Promise();
-    full_since_.reset();
-    given_up_ = false;
+    Grant(1);
     return Place::kClaimed;
   }
   // As many as have a place now, up to `most`. When there is none, Claim tells why.
   uint64_t ClaimSome(uint64_t most) {
     const uint64_t places = std::min({most, ring_.waiting() - claimed_, completions_.room()});
     if (!open_ || places == 0) return 0;
-    claimed_ += places;
-    completions_.Promise(places);
-    full_since_.reset();
-    given_up_ = false;
+    Grant(places);
     return places;
   }
   void Release(uint64_t places = 1) {
@@ -91,6 +85,12 @@ class SoftReceiveQueue {
   void Reset();
 
  private:
+  void Grant(uint64_t places) {
+    claimed_ += places;
+    completions_.Promise(places);
+    full_since_.reset();
+    given_up_ = false;
+  }
   Place Await(const Clock& clock);
   void FetchAhead() const;
   bool CopyPlain(const SoftWork& work, const Packet& packet) const;

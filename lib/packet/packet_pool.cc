@@ -106,11 +106,36 @@ void PacketPool::PutRawSlowly(Packet* const* packets, size_t n) {
 
 size_t PacketPool::Get(Burst& burst, size_t n) {
   Packet** const to = burst.Extend(n);
-  const size_t taken = GetRaw(to, n);
-  const size_t headroom = options_.headroom;
-  for (size_t i = 0; i < taken; ++i) to[i]->Restart(headroom, 0);
-  burst.DropBack(n - taken);
-  return taken;
+  Packet* const* const from = FindCached(n);
+  if (from == nullptr) [[unlikely]] {
+    const size_t taken = TakeSlowly(to, n);
+    burst.DropBack(n - taken);
+    CopyFresh(to, taken, to);
+    return taken;
+  }
+  CopyFresh(from, n, to);
+  if constexpr (kCheckFrees) Exhume(to, n);
+  return n;
+}
+
+// From `from` to `to`, which may be the same, and each made fresh: by its address alone, so that no packet is read.
+inline void PacketPool::CopyFresh(Packet* const* from, size_t n, Packet** to) const {
+  using Pair = uint64_t __attribute__((vector_size(2 * sizeof(Packet*))));
+  const auto [shift, start] = fresh_;  // or they would be read again after every store
+  size_t i = 0;
+#pragma GCC unroll 2
+  for (; i + 2 <= n; i += 2) {
+    Pair packets;
+    std::memcpy(&packets, from + i, sizeof(packets));
+    std::memcpy(to + i, &packets, sizeof(packets));
+    const Pair data = (packets << shift) + start;
+    from[i]->WriteHalf(Packet::Half{data[0]});
+    from[i + 1]->WriteHalf(Packet::Half{data[1]});
+  }
+  if (i < n) {
+    to[i] = from[i];
+    to[i]->Restart(options_.headroom, 0);
+  }
 }
 
 size_t PacketPool::Get(Burst& burst, size_t n, OwnerId owner) {

@@ -74,9 +74,20 @@ absl::StatusOr<std::unique_ptr<PacketPool>> PacketPool::Create(const PacketPoolO
   return std::unique_ptr<PacketPool>(new PacketPool(options, *std::move(region), packets));
 }
 
+PacketPool::Fresh PacketPool::FreshData() const {
+  static_assert(std::has_single_bit(sizeof(Packet)) && sizeof(Packet) <= kSmallestBuffer);
+  const int shift = std::countr_zero(options_.buffer_size) - std::countr_zero(sizeof(Packet));
+  const auto first = reinterpret_cast<uintptr_t>(region_->data()) + options_.headroom;
+  return {.shift = shift, .start = first - (reinterpret_cast<uintptr_t>(packets_) << shift)};
+}
+
 // Backwards, so that the depot, a stack, gives the lowest first.
 PacketPool::PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets)
-    : options_(options), region_(std::move(region)), packets_(packets), stock_(new Stock(packets)) {
+    : options_(options),
+      region_(std::move(region)),
+      packets_(packets),
+      fresh_(FreshData()),
+      stock_(new Stock(packets)) {
   std::array<Packet*, PacketDepot::kGroup> group;
   for (uint32_t end = options.packets; end > 0;) {
     const uint32_t n = (end - 1) % PacketDepot::kGroup + 1;

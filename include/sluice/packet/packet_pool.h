@@ -95,10 +95,18 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
  private:
   struct Stock;  // the free packets: a cache for each thread, and the depot
   class Homecoming;
+  // Where the frame of a fresh packet starts: at (the packet's address << shift) + start, for buffers stand in the region in
+  // the order of their packets.
+  struct Fresh {
+    int shift;
+    uint64_t start;
+  };
 
   PacketPool(const PacketPoolOptions& options, std::unique_ptr<Region> region, Packet* packets);
+  Fresh FreshData() const;
   Packet* Make(uint32_t index);
 
+  void CopyFresh(Packet* const* from, size_t n, Packet** to) const;
   Packet* const* FindCached(size_t n);
   Packet** OpenCached(size_t n);
   size_t TakeSlowly(Packet** to, size_t n);
@@ -118,6 +126,7 @@ class SLUICE_EXPORT alignas(kCacheLine) PacketPool {
   const PacketPoolOptions options_;
   const std::unique_ptr<Region> region_;
   Packet* const packets_;
+  const Fresh fresh_;
   const std::unique_ptr<Stock> stock_;
 };
 

@@ -9,11 +9,12 @@
 // kill the reader), and a socket to ring it by. Nothing else is ever sent.
 //
 //   board (written by its owner alone, mapped read-only by the peer; zero at first)
-//   ┌───────┬─────────────────┬───────────────────────┬───────────────────────────┬─────────────────────┐
-//   │ sleep │ out[own lanes]  │ in[kShmMaxLanes]      │ descriptors[lanes][ring]  │ short[lanes][ring]  │
-//   └───────┴─────────────────┴───────────────────────┴───────────────────────────┴─────────────────────┘
+//   ┌───────┬─────────────────┬───────────────────────┬─────────────────────┬────────────────────┬─────────────────────┐
+//   │ sleep │ out[own lanes]  │ in[kShmMaxLanes]      │ places[lanes][ring] │ metas[lanes][ring] │ short[lanes][ring]  │
+//   └───────┴─────────────────┴───────────────────────┴─────────────────────┴────────────────────┴─────────────────────┘
 //            produced, closed   consumed, of the peer's lanes
 //
+// A descriptor is a place, and a meta where the place says so: most frames have none, and then its line does not travel.
 // A frame of at most a line is written to the short place of its slot, and its packet is free again at once: one line
 // after the other is fetched before it is asked for, and those of a pool in use would come from anywhere.
 //
@@ -29,7 +30,7 @@
 namespace sluice {
 
 inline constexpr uint64_t kShmMagic = 0x6572'6977'6d68'7331;  // "1shmwire" in memory
-inline constexpr uint32_t kShmVersion = 3;                    // of everything in this file
+inline constexpr uint32_t kShmVersion = 4;                    // of everything in this file
 inline constexpr uint32_t kShmMaxLanes = 64;
 inline constexpr uint32_t kShmMaxRing = 32768;
 inline constexpr uint32_t kShmMaxFrame = 65535;
@@ -66,23 +67,22 @@ struct alignas(kShmApart) ShmIn {
 };
 
 // One piece of a frame. Two words, each read once.
-//   place:  offset in the sender's region (40 bits), bytes (22 bits), in the short place (1 bit), more pieces follow (1 bit)
-//   meta:   of the first piece: what the sender knows of the frame; 0 = nothing. See EncodeShmMeta.
-struct ShmDescriptor {
-  std::atomic<uint64_t> place{0};
-  std::atomic<uint64_t> meta{0};
-};
-static_assert(sizeof(ShmDescriptor) == 16 && std::atomic<uint64_t>::is_always_lock_free);
+//   place:  offset in the sender's region (40 bits), bytes (21 bits), has a meta (1 bit), in the short place (1 bit),
+//           more pieces follow (1 bit)
+//   meta:   of the first piece: what the sender knows of the frame. See EncodeShmMeta.
+using ShmWord = std::atomic<uint64_t>;
+static_assert(ShmWord::is_always_lock_free);
 
 inline constexpr uint64_t kShmMore = uint64_t{1} << 63;
 inline constexpr uint64_t kShmShort = uint64_t{1} << 62;  // a whole frame; the offset means nothing
+inline constexpr uint64_t kShmTells = uint64_t{1} << 61;  // there is a meta
 inline constexpr uint32_t kShmShortFrame = kCacheLine;
 inline constexpr uint64_t kShmMaxRegion = uint64_t{1} << 40;
 
 inline constexpr uint64_t ShmPlace(uint64_t offset, uint32_t bytes) { return offset | uint64_t{bytes} << 40; }
 inline constexpr uint64_t ShmOffset(uint64_t place) { return place & (kShmMaxRegion - 1); }
 inline constexpr uint32_t ShmBytes(uint64_t place) {
-  return static_cast<uint32_t>((place & ~(kShmMore | kShmShort)) >> 40);
+  return static_cast<uint32_t>((place & ~(kShmMore | kShmShort | kShmTells)) >> 40);
 }
 
 // Offload request, verdicts and VLAN. False from DecodeShmMeta when no packet can look like that.
@@ -97,18 +97,16 @@ class ShmBoard {
 
   static constexpr size_t BytesFor(size_t lanes, size_t ring) {
     return sizeof(ShmSleep) + lanes * sizeof(ShmOut) + kShmMaxLanes * sizeof(ShmIn) +
-           lanes * ring * (sizeof(ShmDescriptor) + kShmShortFrame);
+           lanes * ring * (2 * sizeof(ShmWord) + kShmShortFrame);
   }
 
   ShmSleep& sleep() const { return *At<ShmSleep>(0); }
   ShmOut& out(size_t lane) const { return At<ShmOut>(sizeof(ShmSleep))[lane]; }
   ShmIn& in(size_t lane) const { return At<ShmIn>(sizeof(ShmSleep) + lanes_ * sizeof(ShmOut))[lane]; }
-  ShmDescriptor* descriptors(size_t lane) const {
-    return At<ShmDescriptor>(BytesFor(lanes_, 0)) + lane * ring_;
-  }
+  ShmWord* places(size_t lane) const { return At<ShmWord>(BytesFor(lanes_, 0)) + lane * ring_; }
+  ShmWord* metas(size_t lane) const { return places(lanes_ + lane); }
   uint8_t* short_frames(size_t lane) const {
-    return At<uint8_t>(BytesFor(lanes_, 0)) + lanes_ * ring_ * sizeof(ShmDescriptor) +
-           lane * ring_ * kShmShortFrame;
+    return reinterpret_cast<uint8_t*>(places(2 * lanes_)) + lane * ring_ * kShmShortFrame;
   }
 
  private:

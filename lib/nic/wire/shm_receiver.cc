@@ -132,16 +132,16 @@ size_t ShmReceiver::CopyRun(Lane& lane, Burst& burst, size_t n) {
   // 1. Read each descriptor once, check it, and send for its first line: the misses overlap.
   struct Frame {
     const uint8_t* data;
-    uint32_t bytes;
+    uint64_t place;
   };
   std::array<Frame, Burst::kCapacity> frames;
   size_t good = 0;
   for (; good < got; ++good) {
     const uint64_t index = lane.consumed + good;
-    const uint64_t place = lane.at(index).place.load(std::memory_order_relaxed);
+    const uint64_t place = lane.PlaceAt(index);
     if (!IsPlain(place)) [[unlikely]]
       break;
-    frames[good] = {Find(lane, index, place), ShmBytes(place)};
+    frames[good] = {Find(lane, index, place), place};
     __builtin_prefetch(frames[good].data);
   }
 
@@ -149,10 +149,10 @@ size_t ShmReceiver::CopyRun(Lane& lane, Burst& burst, size_t n) {
   const size_t headroom = pool_.options().headroom;
   for (size_t i = 0; i < good; ++i) {
     Packet& packet = *packets[i];
-    packet.Restart(headroom, frames[i].bytes);
-    CopyBlocks(packet.data(), frames[i].data, frames[i].bytes);
-    const uint64_t meta = lane.at(lane.consumed + i).meta.load(std::memory_order_relaxed);
-    if (meta != 0 && !DecodeShmMeta(meta, packet)) [[unlikely]] {
+    const auto [data, place] = frames[i];
+    packet.Restart(headroom, ShmBytes(place));
+    CopyBlocks(packet.data(), data, ShmBytes(place));
+    if ((place & kShmTells) != 0 && !DecodeShmMeta(lane.MetaAt(lane.consumed + i), packet)) [[unlikely]] {
       Accuse(lane, ShmViolation::kMeta);
       good = i;
     }
@@ -186,21 +186,23 @@ const uint8_t* ShmReceiver::Find(const Lane& lane, uint64_t index, uint64_t plac
 void ShmReceiver::CopyOdd(Lane& lane, Burst& burst) {
   if (lane.over) return;
   uint64_t index = lane.consumed;
-  const uint64_t meta = lane.at(index).meta.load(std::memory_order_relaxed);
-  PacketPtr packet = CopyChain(lane, index);
+  uint64_t meta = 0;
+  PacketPtr packet = CopyChain(lane, index, meta);
   if (packet == nullptr) return;
   if (!DecodeShmMeta(meta, *packet)) return Accuse(lane, ShmViolation::kMeta);
   lane.consumed = index;
   burst.Push(std::move(packet));
 }
 
-// Moves `index` behind the last piece.
-PacketPtr ShmReceiver::CopyChain(Lane& lane, uint64_t& index) {
+// Moves `index` behind the last piece; `meta` becomes that of the first, where it has one.
+PacketPtr ShmReceiver::CopyChain(Lane& lane, uint64_t& index, uint64_t& meta) {
+  const uint64_t first = index;
   PieceWriter writer(pool_);
   uint64_t total = 0;
   for (bool more = true; more; ++index) {
     if (index == lane.produced) return Accuse(lane, ShmViolation::kUnfinished), nullptr;
-    const uint64_t place = lane.at(index).place.load(std::memory_order_relaxed);
+    const uint64_t place = lane.PlaceAt(index);
+    if (index == first && (place & kShmTells) != 0) meta = lane.MetaAt(index);
     const uint32_t bytes = ShmBytes(place);
     total += bytes;
     if (bytes == 0 || total > kShmMaxFrame || !IsWithin(place))
@@ -252,8 +254,8 @@ void ShmReceiver::Join() {
   packet_bytes_ = link_->peer_hello().packet_bytes;
   ring_ = link_->peer_hello().ring;
   for (uint32_t i = 0; i < link_->peer_hello().lanes; ++i) {
-    lanes_.push_back({&link_->peer().out(i), link_->peer().descriptors(i), link_->peer().short_frames(i),
-                      ring_ - 1, &link_->own().in(i)});
+    lanes_.push_back({&link_->peer().out(i), link_->peer().places(i), link_->peer().metas(i),
+                      link_->peer().short_frames(i), ring_ - 1, &link_->own().in(i)});
   }
 }
 

@@ -32,7 +32,8 @@ class alignas(kShmApart) ShmReceiver {
  private:
   struct Lane {
     const ShmOut* out;  // the peer's, likewise the next
-    const ShmDescriptor* descriptors;
+    const ShmWord* places;
+    const ShmWord* metas;
     const uint8_t* short_frames;
     uint64_t mask;          // of the ring
     ShmIn* in;              // own
@@ -41,7 +42,9 @@ class alignas(kShmApart) ShmReceiver {
     bool over = false;  // closed by its owner, or in breach
 
     uint64_t waiting() const { return produced - consumed; }
-    const ShmDescriptor& at(uint64_t index) const { return descriptors[index & mask]; }
+    // Each word is to be read once, for its owner may change it.
+    uint64_t PlaceAt(uint64_t index) const { return places[index & mask].load(std::memory_order_relaxed); }
+    uint64_t MetaAt(uint64_t index) const { return metas[index & mask].load(std::memory_order_relaxed); }
   };
 
   void Join();
@@ -57,7 +60,7 @@ class alignas(kShmApart) ShmReceiver {
   bool IsWithin(uint64_t place) const;
   const uint8_t* Find(const Lane& lane, uint64_t index, uint64_t place) const;
   void CopyOdd(Lane& lane, Burst& burst);
-  PacketPtr CopyChain(Lane& lane, uint64_t& index);
+  PacketPtr CopyChain(Lane& lane, uint64_t& index, uint64_t& meta);
   void Accuse(Lane& lane, ShmViolation violation);
 
   const ShmLinkSlot& slot_;

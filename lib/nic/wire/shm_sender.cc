@@ -9,10 +9,12 @@
 namespace sluice {
 namespace {
 
-// Whether the second word of a descriptor has to say anything: all of line 0, which is at hand.
-bool HasMeta(const Packet& packet) {
-  return packet.offload.any() || packet.vlan_stripped || packet.l3_checksum != ChecksumVerdict::kUnknown ||
-         packet.l4_checksum != ChecksumVerdict::kUnknown;
+// What the second word of a descriptor has to say; 0 = nothing. By line 0 alone, which is at hand.
+uint64_t MetaOf(const Packet& packet) {
+  const bool tells = packet.offload.any() || packet.vlan_stripped ||
+                     packet.l3_checksum != ChecksumVerdict::kUnknown ||
+                     packet.l4_checksum != ChecksumVerdict::kUnknown;
+  return tells ? EncodeShmMeta(packet) : 0;
 }
 
 // In ShmSender::held_, for a frame whose packet went home when it was sent.
@@ -54,25 +56,27 @@ size_t ShmSender::Transmit(Burst& burst) {
   if (link_ == nullptr) return 0;
 
   // 2. Describe.
-  size_t taken = 0;
+  size_t taken = 0, told = 0;
   Burst copied;
   for (Packet* packet : burst) {
     if (used() == ring_) break;
+    const uint64_t meta = MetaOf(*packet);
     if (IsShort(*packet)) {
-      PutShort(*packet);
+      PutShort(*packet, meta);
       copied.PushRaw(packet);
     } else if (SendsAsIs(*packet)) {
-      Put(packet, *packet, 0, HasMeta(*packet) ? EncodeShmMeta(*packet) : 0);
+      Put(packet, PlaceOf(*packet), meta);
     } else if (!PutOdd(packet)) {
       break;
     }
+    told += meta != 0;
     ++taken;
   }
   burst.DropFront(taken);
 
   // 3. One index for all.
   if (taken != 0) Publish();
-  FetchAhead(taken, copied.size());
+  FetchAhead(taken, told, copied.size());
   return taken;
 }
 
@@ -86,30 +90,32 @@ bool ShmSender::SendsAsIs(const Packet& packet) const {
          packet.length() <= kShmMaxFrame;
 }
 
-// Fills the next slot.
-void ShmSender::Put(Packet* holder, const Packet& piece, uint64_t more, uint64_t meta) {
+uint64_t ShmSender::PlaceOf(const Packet& piece) const {
+  return ShmPlace(static_cast<uint64_t>(piece.data() - base_), piece.head_length());
+}
+
+// Fills the next slot; `meta` of 0 is none.
+void ShmSender::Put(Packet* holder, uint64_t place, uint64_t meta) {
   const size_t slot = produced_++ & (ring_ - 1);
-  const uint64_t offset = static_cast<uint64_t>(piece.data() - base_);
-  descriptors_[slot].place.store(ShmPlace(offset, piece.head_length()) | more, std::memory_order_relaxed);
-  descriptors_[slot].meta.store(meta, std::memory_order_relaxed);
+  if (meta != 0) {
+    metas_[slot].store(meta, std::memory_order_relaxed);
+    place |= kShmTells;
+  }
+  places_[slot].store(place, std::memory_order_relaxed);
   held_[slot] = holder;
 }
 
-void ShmSender::PutShort(const Packet& packet) {
-  const size_t slot = produced_++ & (ring_ - 1);
-  std::memcpy(short_frames_ + slot * kShmShortFrame, packet.data(), kShmShortFrame);
-  descriptors_[slot].place.store(ShmPlace(0, packet.length()) | kShmShort, std::memory_order_relaxed);
-  descriptors_[slot].meta.store(HasMeta(packet) ? EncodeShmMeta(packet) : 0, std::memory_order_relaxed);
-  held_[slot] = kCopied;
+void ShmSender::PutShort(const Packet& packet, uint64_t meta) {
+  std::memcpy(short_frames_ + (produced_ & (ring_ - 1)) * kShmShortFrame, packet.data(), kShmShortFrame);
+  Put(kCopied, ShmPlace(0, packet.length()) | kShmShort, meta);
 }
 
 // The lines that the next burst will be written to are with the peer, who read them one round ago. Asked for now they
 // come while the caller makes that burst; else its first store would wait for them, and all others for it.
-void ShmSender::FetchAhead(size_t descriptors, size_t short_frames) const {
-  constexpr size_t kInLine = kCacheLine / sizeof(ShmDescriptor);
-  for (size_t i = 0; i < descriptors; i += kInLine) {
-    FetchForWriting(&descriptors_[(produced_ + i) & (ring_ - 1)]);
-  }
+void ShmSender::FetchAhead(size_t frames, size_t told, size_t short_frames) const {
+  constexpr size_t kInLine = kCacheLine / sizeof(ShmWord);
+  for (size_t i = 0; i < frames; i += kInLine) FetchForWriting(&places_[(produced_ + i) & (ring_ - 1)]);
+  for (size_t i = 0; i < told; i += kInLine) FetchForWriting(&metas_[(produced_ + i) & (ring_ - 1)]);
   for (size_t i = 0; i < short_frames; ++i) {
     FetchForWriting(short_frames_ + ((produced_ + i) & (ring_ - 1)) * kShmShortFrame);
   }
@@ -138,12 +144,12 @@ bool ShmSender::PutOdd(Packet* packet) {
 }
 
 void ShmSender::PutPieces(Packet* packet, size_t pieces) {
-  const uint64_t meta = EncodeShmMeta(*packet);
+  uint64_t meta = MetaOf(*packet);
   size_t left = pieces;
   for (const Packet* piece = packet; piece != nullptr; piece = piece->next()) {
     if (piece->head_length() == 0) continue;
     const bool last = --left == 0;
-    Put(last ? packet : nullptr, *piece, last ? 0 : kShmMore, meta);
+    Put(last ? packet : nullptr, PlaceOf(*piece) | (last ? 0 : kShmMore), std::exchange(meta, 0));
   }
 }
 
@@ -214,7 +220,8 @@ size_t ShmSender::Refresh() {
 
 void ShmSender::Join() {
   out_ = &link_->own().out(lane_);
-  descriptors_ = link_->own().descriptors(lane_);
+  places_ = link_->own().places(lane_);
+  metas_ = link_->own().metas(lane_);
   short_frames_ = link_->own().short_frames(lane_);
   in_ = &link_->peer().in(lane_);
   sleep_ = &link_->peer().sleep();

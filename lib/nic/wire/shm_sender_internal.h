@@ -48,9 +48,10 @@ class alignas(kShmApart) ShmSender {
 
   size_t used() const { return produced_ - reclaimed_; }
   bool SendsAsIs(const Packet& packet) const;
-  void Put(Packet* holder, const Packet& piece, uint64_t more, uint64_t meta);
-  void PutShort(const Packet& packet);
-  void FetchAhead(size_t descriptors, size_t short_frames) const;
+  uint64_t PlaceOf(const Packet& piece) const;
+  void Put(Packet* holder, uint64_t place, uint64_t meta);
+  void PutShort(const Packet& packet, uint64_t meta);
+  void FetchAhead(size_t frames, size_t told, size_t short_frames) const;
   bool PutOdd(Packet* packet);
   void PutPieces(Packet* packet, size_t pieces);
   void Drop(Packet* packet, DropReason reason);
@@ -65,7 +66,8 @@ class alignas(kShmApart) ShmSender {
   uint64_t seen_ = 0;  // generation of link_
   std::shared_ptr<ShmLink> link_;
   ShmOut* out_ = nullptr;
-  ShmDescriptor* descriptors_ = nullptr;
+  ShmWord* places_ = nullptr;
+  ShmWord* metas_ = nullptr;
   uint8_t* short_frames_ = nullptr;
   const ShmIn* in_ = nullptr;  // the peer's, likewise the next
   const ShmSleep* sleep_ = nullptr;

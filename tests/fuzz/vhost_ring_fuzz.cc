@@ -51,7 +51,8 @@ RingShape ShapeOf(uint8_t bits) {
           .event_index = (bits & 16) != 0,
           .in_order = (bits & 32) != 0,
           .mergeable = (bits & 64) != 0,
-          .takes_verdicts = (bits & 128) != 0};
+          .takes_verdicts = (bits & 128) != 0,
+          .asks = (bits & 3) != 2};
 }
 
 }  // namespace

@@ -162,7 +162,8 @@ RingShape RingRig::shape() const {
           .event_index = ring.event_index,
           .in_order = ring.in_order,
           .mergeable = options_.mergeable,
-          .takes_verdicts = options_.takes_verdicts};
+          .takes_verdicts = options_.takes_verdicts,
+          .asks = options_.asks};
 }
 
 RingPlace RingRig::place() const {

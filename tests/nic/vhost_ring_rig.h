@@ -26,6 +26,7 @@ struct RigOptions {
   uint32_t header_bytes = 12;
   bool mergeable = false;
   bool takes_verdicts = true;
+  bool asks = true;
   bool log = false;
   uint32_t packets = 512;
   GuestSourceOptions source = {};   // its pool and drops are the rig's

@@ -54,6 +54,24 @@ TEST_CASE("a packet arrives behind its header, into chains however they are cut"
   }
 }
 
+TEST_CASE("a header is right whatever was in its place before") {
+  RingRig rig({.ring = AnyKind()});
+  rig.StartSink();
+  const Bytes right = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+  for (const uint64_t header_in_line : {52, 0}) {  // the frame then starts a line, or not
+    for (size_t wrong = 0; wrong <= right.size(); ++wrong) {
+      Bytes before = right;
+      if (wrong < right.size()) before[wrong] ^= 0x81;
+      rig.Rewind(RingRig::kLow + header_in_line);
+      rig.Post({2048});
+      rig.Write(RingRig::kLow + header_in_line, before);
+      CAPTURE(TextOf(rig.driver().options()), header_in_line, wrong);
+      REQUIRE(SendOne(rig, Frame(60)) == 1);
+      REQUIRE(rig.TakeArrival() == Arrival(Frame(60)));
+    }
+  }
+}
+
 TEST_CASE("packets arrive in order, as many as there are chains for, and the rest stays") {
   RingRig rig({.ring = AnyKind()});
   rig.StartSink();

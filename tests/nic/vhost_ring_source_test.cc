@@ -159,6 +159,24 @@ TEST_CASE("a checksum that is asked for becomes a request, and one that was seen
   CHECK(burst[2].l4_checksum == ChecksumVerdict::kUnknown);
 }
 
+TEST_CASE("of a driver that agreed to ask for nothing no header counts") {
+  RigOptions options = Kind({.packed = GENERATE(false, true), .size = 16});
+  options.asks = false;
+  RingRig rig(options);
+  rig.StartSource();
+  rig.Offer(TcpFrame({}), {}, {1, 0, 0, 0, 0, 0, 34, 0, 16, 0});
+  rig.Offer(TcpFrame({}), {12}, {2});
+  rig.Offer(BigTcp(), {}, CutHeader(1400));
+  rig.Offer(TcpFrame({}), {5}, {0, 0xff});
+  Burst burst;
+  REQUIRE(rig.Receive(burst) == 4);
+  CHECK(BytesOf(burst[2]) == BigTcp());
+  for (const Packet* packet : burst) {
+    CHECK(!packet->offload.any());
+    CHECK(packet->l4_checksum == ChecksumVerdict::kUnknown);
+  }
+}
+
 TEST_CASE("packets say where they came in") {
   RigOptions options = Kind({.packed = GENERATE(false, true), .size = 16});
   options.source.arrival = Packet::Arrival(PortId(7), QueueId(3));

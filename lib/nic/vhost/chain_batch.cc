@@ -17,7 +17,7 @@ RingFault ChainBatch::AddBuffer(const GuestMemory& memory, uint64_t guest, uint3
     const absl::Span<uint8_t> found = memory.At(guest, bytes, hint);
     if (found.empty()) return RingFault::kNotInMemory;
     const auto here = static_cast<uint32_t>(found.size());
-    pieces_[pieces_used_++] = {found.data(), guest, here};
+    pieces_[pieces_used_++] = {found.data(), here};
     guest += here;
     bytes -= here;
   }

@@ -4,9 +4,11 @@
 
 // Chains of descriptors as they were read from a ring, each once, and checked: private memory, which the guest cannot change.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "absl/types/span.h"
 #include "nic/vhost/guest_memory_internal.h"
@@ -17,7 +19,6 @@ namespace sluice {
 // Bytes in one place, all of them in the guest's memory.
 struct RingPiece {
   uint8_t* at;
-  uint64_t guest;  // where the guest sees them
   uint32_t bytes;
 };
 
@@ -28,7 +29,19 @@ struct RingChain {
   uint16_t slots;    // entries of the ring that it takes: 1, in a packed ring as many as its descriptors
   uint16_t pieces;
   uint32_t first;  // of its pieces
+
+  // One of one slot and one piece, of which nothing is written: in three stores, where members one by one would be six.
+  void SetPlain(uint32_t of, uint32_t room, uint32_t piece) {
+    constexpr uint64_t kOneEach = uint64_t{0x0001'0001} << 32;
+    const uint64_t low = of, high = room | kOneEach;
+    auto* const here = reinterpret_cast<uint8_t*>(this);
+    std::memcpy(here, &low, sizeof(low));
+    std::memcpy(here + sizeof(low), &high, sizeof(high));
+    first = piece;
+  }
 };
+static_assert(offsetof(RingChain, written) == 4 && offsetof(RingChain, bytes) == 8 &&
+              offsetof(RingChain, slots) == 12 && offsetof(RingChain, pieces) == 14);
 
 class ChainBatch {
  public:
@@ -56,11 +69,21 @@ class ChainBatch {
   // For rings, which fill it: the pieces of a chain first, then the chain, which takes those that came since the last.
   // ----------------------------------------------------------------------------------------------------
   bool room_for_piece() const { return pieces_used_ < kPieces; }
-  // A chain of one piece; there is room.
-  void AddPlain(uint32_t id, const RingPiece& piece) {
-    chains_[chains_used_++] = {
-        .id = id, .written = 0, .bytes = piece.bytes, .slots = 1, .pieces = 1, .first = pieces_used_};
-    pieces_[pieces_used_++] = piece;
+  // Up to `most` chains of one piece and one slot each, as long as there is room and `next`(id, piece) says that there is
+  // another. Returns how many. They are counted at the end, and not in memory one by one.
+  template <typename Next>
+  size_t AddPlain(size_t most, Next next) {
+    uint32_t first = pieces_used_;
+    RingPiece* piece = &pieces_[first];
+    RingChain* chain = &chains_[chains_used_];
+    RingChain* const end = chain + std::min({most, kChains - chains_used_, kPieces - first});
+    for (uint32_t id; chain != end && next(id, *piece); ++chain, ++piece, ++first) {
+      chain->SetPlain(id, piece->bytes, first);
+    }
+    const uint32_t added = first - pieces_used_;
+    chains_used_ += added;
+    pieces_used_ = first;
+    return added;
   }
   // A descriptor's buffer: as many pieces as it lies in regions.
   RingFault AddBuffer(const GuestMemory& memory, uint64_t guest, uint32_t bytes, GuestMemory::Hint& hint);

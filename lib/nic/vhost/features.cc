@@ -71,7 +71,8 @@ RingShape ShapeOf(uint64_t features, uint32_t size) {
           .event_index = Has(features, kEventIndex),
           .in_order = Has(features, kInOrder),
           .mergeable = Has(features, kMergeableBuffers),
-          .takes_verdicts = Has(features, kGuestChecksum)};
+          .takes_verdicts = Has(features, kGuestChecksum),
+          .asks = (features & BitsOf({kChecksum, kHostTso4, kHostTso6, kHostEcn, kHostUso})) != 0};
 }
 
 // A segmented frame for a guest that takes only one version of IP would have to be looked at to know: such guests get none.

@@ -64,14 +64,23 @@ class GuestMemory {
     return Search(guest, bytes, hint);
   }
 
-  // All of `bytes` at a guest's address, where they lie in the region that was found last; else null, and At knows more.
-  // Null for no bytes, too.
-  uint8_t* Near(uint64_t guest, uint32_t bytes, Hint hint) const {
-    if (hint.region >= regions_.size()) return nullptr;
+  // The region that was found last, for loops that look there first.
+  struct Window {
+    // All of `bytes` at a guest's address, where they lie in it; else null, and GuestMemory::At knows more. Null for no
+    // bytes, too.
+    uint8_t* At(uint64_t address, uint32_t length) const {
+      const uint64_t offset = address - guest;     // wraps round for what is below
+      const uint64_t last = uint64_t{length} - 1;  // and for no bytes
+      return offset < bytes && last < bytes - offset ? here + offset : nullptr;
+    }
+    uint64_t guest = 0;
+    uint64_t bytes = 0;
+    uint8_t* here = nullptr;
+  };
+  Window window(Hint hint) const {
+    if (hint.region >= regions_.size()) return {};
     const GuestRegion& region = regions_[hint.region];
-    const uint64_t offset = guest - region.guest;  // wraps round for what is below
-    const uint64_t last = uint64_t{bytes} - 1;     // and for no bytes
-    return offset < region.bytes && last < region.bytes - offset ? region.here + offset : nullptr;
+    return {region.guest, region.bytes, region.here};
   }
 
   // All of `bytes` at an address of the front-end, in one region; null where they are not.

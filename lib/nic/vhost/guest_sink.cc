@@ -70,6 +70,7 @@ void GuestSink::Start(const RingShape& shape, const RingPlace& place, const Ring
   shape_ = shape;
   shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
   log_ = place.log.get();
+  memory_ = place.memory.get();
   if (held_ != nullptr) held_->Start(shape, log_ != nullptr);
   fault_.store(shape.packed ? packed_.fault() : split_.fault(), std::memory_order_relaxed);
   call_ = false;
@@ -80,6 +81,7 @@ void GuestSink::Replace(const RingPlace& place) {
   if (!running_) return;
   shape_.packed ? packed_.Replace(place) : split_.Replace(place);
   log_ = place.log.get();
+  memory_ = place.memory.get();
   if (held_ != nullptr) held_->SetLog(log_ != nullptr);
 }
 
@@ -87,6 +89,7 @@ RingPosition GuestSink::Stop() {
   if (running_ && fault() == RingFault::kNone) shape_.packed ? GiveUp(packed_) : GiveUp(split_);
   running_ = false;
   log_ = nullptr;
+  memory_ = nullptr;
   shape_.packed ? packed_.LetGo() : split_.LetGo();
   return position();
 }
@@ -154,17 +157,20 @@ void GuestSink::SendTo(Way& way, Ring& ring, Burst& burst, Done& done) {
 // As many packets as there is room for. Returns how many chains they took.
 template <typename Way>
 size_t GuestSink::WriteAll(Way& way, Burst& burst, Done& done) {
-  size_t used = 0;
-  for (size_t i = 0; i < batch_.size(); ++i) SendForWriting(batch_.first_piece(batch_[i]).at, kFirstLines);
-  for (; done.taken < burst.size() && used < batch_.size(); ++done.taken) {
-    Packet& packet = burst[done.taken];
+  SendForFirstLines();
+  const size_t packets = burst.size(), chains = batch_.size();
+  const uint32_t header_bytes = shape_.header_bytes;
+  size_t next = done.taken, used = 0;
+  RingTraffic sent;
+  for (; next < packets && used < chains; ++next) {
+    Packet& packet = burst[next];
     const RingChain& chain = batch_[used];
     const uint32_t bytes = packet.length();
     const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
-    if (plain && bytes + shape_.header_bytes <= chain.bytes) [[likely]] {
-      if constexpr (Way::kByProcessor) SendForNext(burst, done.taken + 1, used + 1);
+    if (plain && bytes + header_bytes <= chain.bytes) [[likely]] {
+      if constexpr (Way::kByProcessor) SendForNext(burst, next + 1, used + 1);
       WritePlain(way, packet, used++);
-      way.Wrote(packet, done.taken, 1);
+      way.Wrote(packet, next, 1);
     } else {
       const Outcome outcome = WriteOdd(way, packet, used);
       if (outcome.waits) break;
@@ -173,12 +179,28 @@ size_t GuestSink::WriteAll(Way& way, Burst& burst, Done& done) {
         continue;
       }
       used += outcome.chains;
-      way.Wrote(packet, done.taken, outcome.chains);
+      way.Wrote(packet, next, outcome.chains);
     }
-    ++done.sent.packets;
-    done.sent.bytes += bytes;
+    ++sent.packets;
+    sent.bytes += bytes;
   }
+  done.taken = next;
+  done.sent.packets += sent.packets;
+  done.sent.bytes += sent.bytes;
   return used;
+}
+
+// Of all chains. A header with a line to itself may be there already: see WriteHeader.
+inline void GuestSink::SendForFirstLines() const {
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    const uint8_t* const at = batch_.first_piece(batch_[i]).at;
+    if (StartsLine(at + kUsualHeader)) {
+      SendForReading(at, kUsualHeader);
+      SendForWriting(at + kUsualHeader, kLine);
+    } else {
+      SendForWriting(at, kFirstLines);
+    }
+  }
 }
 
 // The lines behind the first that the next packet goes to, while this one is written: to get one from the guest's processor
@@ -190,6 +212,18 @@ inline void GuestSink::SendForNext(const Burst& burst, size_t packet, size_t cha
   if (bytes > kFirstLines) SendForWriting(piece.at + kFirstLines, bytes - kFirstLines);
 }
 
+// Of a frame in one chain. Drivers that use the same buffers again and let frames begin with a line, as DPDK's do, have the
+// header there mostly: not written once more, its line is not taken away from the driver's processor.
+inline void GuestSink::WriteHeader(uint8_t* at, uint64_t flags) {
+  constexpr uint32_t kOneChain = 1u << 16;
+  uint8_t* const behind = at + sizeof(flags);
+  if (StartsLine(at + kUsualHeader) && ReadOnce<uint64_t>(at) == flags &&
+      ReadOnce<uint32_t>(behind) == kOneChain)
+    return;
+  std::memcpy(at, &flags, sizeof(flags));
+  std::memcpy(behind, &kOneChain, sizeof(kOneChain));
+}
+
 // A packet of one piece that asks for nothing, into a chain of one piece that it fits.
 template <typename Way>
 inline void GuestSink::WritePlain(Way& way, const Packet& packet, size_t i) {
@@ -197,9 +231,7 @@ inline void GuestSink::WritePlain(Way& way, const Packet& packet, size_t i) {
   uint8_t* const at = batch_.first_piece(chain).at;
   const uint64_t flags = HasVerdict(packet) ? VirtioNetHeader::kDataValid : 0;
   if (shape_.header_bytes == kUsualHeader) [[likely]] {
-    constexpr uint32_t kOneChain = 1u << 16;
-    std::memcpy(at, &flags, sizeof(flags));
-    std::memcpy(at + sizeof(flags), &kOneChain, sizeof(kOneChain));
+    WriteHeader(at, flags);
   } else {
     LongHeader header;
     header.net.flags = static_cast<uint8_t>(flags);
@@ -277,7 +309,7 @@ void GuestSink::LogWritten(size_t chains) const {
     uint32_t left = batch_[i].written;
     for (const RingPiece& piece : batch_.pieces(batch_[i])) {
       const uint32_t here = std::min(left, piece.bytes);
-      log_->Mark(piece.guest, here);
+      log_->Mark(GuestAddressOf(*memory_, piece.at), here);
       left -= here;
     }
   }

@@ -97,6 +97,8 @@ class GuestSink {
   void SendTo(Way& way, Ring& ring, Burst& burst, Done& done);
   template <typename Way>
   size_t WriteAll(Way& way, Burst& burst, Done& done);
+  void SendForFirstLines() const;
+  static void WriteHeader(uint8_t* at, uint64_t flags);
   void SendForNext(const Burst& burst, size_t packet, size_t chain) const;
   template <typename Way>
   void WritePlain(Way& way, const Packet& packet, size_t i);
@@ -113,7 +115,8 @@ class GuestSink {
   PackedRing packed_;
   bool running_ = false;
   bool call_ = false;
-  const DirtyLog* log_ = nullptr;  // of the ring's place
+  const DirtyLog* log_ = nullptr;  // of the ring's place, as the next
+  const GuestMemory* memory_ = nullptr;
   std::atomic<RingFault> fault_{RingFault::kNone};
   ChainBatch batch_;
   const std::unique_ptr<HeldFrames> held_;

@@ -16,7 +16,7 @@ namespace {
 
 // Copied of a frame whose payload is borrowed: more than the headers that Parse follows.
 constexpr uint32_t kHeadBytes = 256;
-constexpr size_t kFirstLines = 2 * kLine;  // header and the shortest frame
+constexpr uint32_t kFirstLines = 2 * kLine;  // header and the shortest frame
 
 // What counts of a header of any length, read once.
 class RawHeader {
@@ -135,7 +135,11 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
 
 // Of all frames at once; those behind them the processor sends for by itself.
 inline void GuestSource::SendForFirstLines(size_t n) const {
-  for (size_t i = 0; i < n; ++i) SendForReading(batch_.first_piece(batch_[i]).at, kFirstLines);
+  const uint32_t unread = shape_.asks ? 0 : shape_.header_bytes;
+  for (size_t i = 0; i < n; ++i) {
+    const RingPiece& piece = batch_.first_piece(batch_[i]);
+    if (piece.bytes > unread) SendForReading(piece.at + unread, std::min(piece.bytes - unread, kFirstLines));
+  }
 }
 
 // The frame of a chain, in a packet that GetPackets gave. False when it is dropped, and counted.
@@ -148,10 +152,11 @@ inline bool GuestSource::Fill(Packet& packet, size_t i) {
   if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < FirstLines::kShortest) [[unlikely]]
     return FillOdd(packet, i);
   const uint8_t* const frame = apart ? first[1].at : first->at + shape_.header_bytes;
-  const RawHeader header(first->at);
   packet.Restart(headroom_, bytes);
   packet.Arrive(options_.arrival);
   CopyBytes(packet.data(), frame, bytes);
+  if (!shape_.asks) return true;
+  const RawHeader header(first->at);
   return !header.asks() || TakeInHeader(header.Unpack(), packet);
 }
 
@@ -173,7 +178,7 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
   if (copied < bytes && !Borrow(packet, cursor, bytes - copied, SlotOf(i)))
     return Drop(DropReason::kNoBuffer);
   const RawHeader asked(header.data());
-  if (asked.asks() && !TakeInHeader(asked.Unpack(), packet)) return false;
+  if (shape_.asks && asked.asks() && !TakeInHeader(asked.Unpack(), packet)) return false;
   lent_ += bytes - copied;
   return true;
 }

@@ -45,6 +45,8 @@ inline void GuestFence() {
 
 inline constexpr size_t kLine = 64;
 
+inline bool StartsLine(const uint8_t* at) { return reinterpret_cast<uintptr_t>(at) % kLine == 0; }
+
 // Sends for the lines of `bytes` bytes from `at` on, to be read.
 inline void SendForReading(const uint8_t* at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(at + i);

@@ -75,40 +75,42 @@ RingPosition PackedRing::position() const {
 
 void PackedRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   if (fault_ != RingFault::kNone) return;
-  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
   uint32_t room = shape_.size - outstanding_;
   Place at = taken_;
   const size_t n = std::min(most, ChainBatch::kChains);
   while (batch.size() < n) {
-    if (!IsAvailable(at)) return;
-    const Descriptor descriptor = Read(place_.descriptors + kDescriptor * at.index);
-    if (room == 0) [[unlikely]] {
-      Fail(batch, RingFault::kIndexJump);
-      return;
-    }
-    uint32_t slots = 1;
-    if (!AddPlain(batch, descriptor, plain)) [[unlikely]] {
-      slots = FetchOdd(batch, at, descriptor, room, writable);
-      if (slots == 0) return;
-    }
+    const auto plain =
+        static_cast<uint32_t>(FetchPlain(batch, at, std::min<size_t>(n - batch.size(), room), writable));
+    at = After(at, plain);
+    room -= plain;
+    if (batch.size() == n || !IsAvailable(at)) return;
+    const uint32_t slots = FetchOdd(batch, at, room, writable);
+    if (slots == 0) return;
     at = After(at, slots);
     room -= slots;
   }
 }
 
-inline bool PackedRing::AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain) {
-  if ((descriptor.flags() & kKinds) != plain || descriptor.id() >= shape_.size || !batch.room_for_piece())
-    return false;
-  uint8_t* const near = place_.memory->Near(descriptor.address, descriptor.bytes(), hint_);
-  if (near == nullptr) return false;
-  batch.AddPlain(descriptor.id(), {near, descriptor.address, descriptor.bytes()});
-  return true;
+// Those of one descriptor each, in the region of the one before, as most are: up to the first that is not, or is not there.
+size_t PackedRing::FetchPlain(ChainBatch& batch, Place at, size_t most, bool writable) {
+  const GuestMemory::Window window = place_.memory->window(hint_);
+  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
+  const uint32_t size = shape_.size;
+  return batch.AddPlain(most, [&](uint32_t& id, RingPiece& piece) {
+    if (!IsAvailable(at)) return false;
+    const Descriptor descriptor = Read(place_.descriptors + kDescriptor * at.index);
+    at = After(at, 1);
+    id = descriptor.id();
+    piece = {window.At(descriptor.address, descriptor.bytes()), descriptor.bytes()};
+    return (descriptor.flags() & kKinds) == plain && id < size && piece.at != nullptr;
+  });
 }
 
-// A chain of several descriptors, which lie one behind the other, or a table; or what is wrong with it. Returns how many
-// slots it takes, or 0. The id is in the last of them (2.8.6).
-uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room,
-                              bool writable) {
+// A chain of any kind, looked at afresh: several descriptors, which lie one behind the other, or a table; or what is wrong with
+// it. Returns how many slots it takes, or 0. The id is in the last of them (2.8.6).
+uint32_t PackedRing::FetchOdd(ChainBatch& batch, Place at, uint32_t room, bool writable) {
+  if (room == 0) return Fail(batch, RingFault::kIndexJump);
+  Descriptor descriptor = Read(place_.descriptors + kDescriptor * at.index);
   uint64_t bytes = 0;
   for (uint32_t slots = 1;; ++slots) {
     if (slots > room) return Fail(batch, RingFault::kChainLoop);

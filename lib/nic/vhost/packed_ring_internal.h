@@ -63,8 +63,8 @@ class PackedRing {
   bool TakeOverNotes();
   void PutBack(Place place, const VhostInflightPackedEntry& noted);
   bool IsAvailable(Place place) const;
-  bool AddPlain(ChainBatch& batch, const Descriptor& descriptor, uint16_t plain);
-  uint32_t FetchOdd(ChainBatch& batch, Place at, Descriptor descriptor, uint32_t room, bool writable);
+  size_t FetchPlain(ChainBatch& batch, Place at, size_t most, bool writable);
+  uint32_t FetchOdd(ChainBatch& batch, Place at, uint32_t room, bool writable);
   bool AddTable(ChainBatch& batch, const Descriptor& table, bool writable, uint64_t& bytes);
   bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
   bool Fail(ChainBatch& batch, RingFault fault);

@@ -41,6 +41,8 @@ struct RingShape {
   bool in_order = false;        // IN_ORDER
   bool mergeable = false;       // MRG_RXBUF: a frame may take several chains
   bool takes_verdicts = false;  // GUEST_CSUM: the driver understands DATA_VALID
+  // CSUM or HOST_...: the driver's headers may ask for something. Else they are zeros (5.1.6.2.1), and not read.
+  bool asks = true;
 };
 
 // Frames that went through it.

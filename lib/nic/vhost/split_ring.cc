@@ -69,22 +69,27 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   if (notes_ != nullptr) [[unlikely]]
     n = HeadsInFlight(heads.data(), n);
 
-  // 3. The descriptors: as a rule one a chain, and in the region of the one before.
-  const GuestMemory& memory = *place_.memory;
-  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
+  // 3. The descriptors.
   for (size_t i = 0; i < n; ++i) {
-    if (heads[i] > mask_) [[unlikely]] {
-      Fail(batch, RingFault::kHeadOutOfRange);
-      return;
-    }
-    const Descriptor descriptor = Read(place_.descriptors + kDescriptor * heads[i]);
-    uint8_t* const near = memory.Near(descriptor.address, descriptor.bytes(), hint_);
-    if (descriptor.flags() == plain && near != nullptr && batch.room_for_piece()) [[likely]] {
-      batch.AddPlain(heads[i], {near, descriptor.address, descriptor.bytes()});
-    } else if (!FetchOdd(batch, heads[i], descriptor, writable)) {
-      return;
-    }
+    i += FetchPlain(batch, &heads[i], n - i, writable);
+    if (i < n && !FetchOdd(batch, heads[i], writable)) return;
   }
+}
+
+// Those of one descriptor each, in the region of the one before, as most are: up to the first that is not.
+size_t SplitRing::FetchPlain(ChainBatch& batch, const uint16_t* heads, size_t n, bool writable) {
+  const GuestMemory::Window window = place_.memory->window(hint_);
+  const uint8_t* const descriptors = place_.descriptors;
+  const uint32_t mask = mask_;
+  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
+  return batch.AddPlain(n, [&](uint32_t& id, RingPiece& piece) {
+    id = *heads++;
+    if (id > mask) [[unlikely]]
+      return false;
+    const Descriptor descriptor = Read(descriptors + kDescriptor * id);
+    piece = {window.At(descriptor.address, descriptor.bytes()), descriptor.bytes()};
+    return descriptor.flags() == plain && piece.at != nullptr;
+  });
 }
 
 // Those that were in flight stand for the first of the ring, which may have been others: with a batch of their own.
@@ -94,9 +99,11 @@ size_t SplitRing::HeadsInFlight(uint16_t* heads, size_t n) const {
   return again != 0 ? again : n;
 }
 
-// A chain of several descriptors, a table of them, or of both (2.7.5.3.2); or what is wrong with it.
-bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable) {
+// A chain of any kind, looked at afresh: several descriptors, a table of them, or both (2.7.5.3.2); or what is wrong with it.
+bool SplitRing::FetchOdd(ChainBatch& batch, uint16_t head, bool writable) {
+  if (head > mask_) return Fail(batch, RingFault::kHeadOutOfRange);
   Table table{place_.descriptors, shape_.size, false};
+  Descriptor descriptor = Read(table.at + kDescriptor * head);
   uint64_t bytes = 0;
   for (uint32_t steps = 1;; ++steps) {
     if (steps > table.size) return Fail(batch, RingFault::kChainLoop);

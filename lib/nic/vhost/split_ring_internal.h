@@ -78,7 +78,8 @@ class SplitRing {
   static Descriptor Read(const uint8_t* at);
   bool TakeOverNotes();
   size_t HeadsInFlight(uint16_t* heads, size_t n) const;
-  bool FetchOdd(ChainBatch& batch, uint16_t head, Descriptor descriptor, bool writable);
+  size_t FetchPlain(ChainBatch& batch, const uint16_t* heads, size_t n, bool writable);
+  bool FetchOdd(ChainBatch& batch, uint16_t head, bool writable);
   RingFault Open(const Descriptor& descriptor, Table& table);
   bool AddPieces(ChainBatch& batch, const Descriptor& descriptor, bool writable);
   bool Fail(ChainBatch& batch, RingFault fault);

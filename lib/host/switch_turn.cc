@@ -43,6 +43,17 @@ struct Switch::Turn::Frame {
   bool group;
 };
 
+// What the untagged frame of one destination that was looked at last has found: those that follow it are mostly alike.
+struct Switch::Turn::Train {
+  bool Has(uint64_t of_destination, uint64_t of_source_and_type) const {
+    return of_destination == raw_destination && of_source_and_type == raw_source_and_type;
+  }
+  uint64_t raw_destination = ~uint64_t{0};  // of no frame
+  uint64_t raw_source_and_type = 0;
+  uint64_t source = 0;  // as in Frame, likewise the next
+  uint64_t destination = 0;
+};
+
 Switch::Turn::Turn(Switch& owner, WorkerId worker)
     : switch_(owner), seat_(owner.seats_[worker.value()]), ports_(Begin(seat_, owner.ports_)) {}
 
@@ -92,6 +103,7 @@ size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
   port.lanes[seat_.index].received.Add(count);
 
   size_t admitted = 0;
+  Train train;
   for (size_t i = 0; i < count; ++i) {
     if (i + 2 < count) __builtin_prefetch(packets[i + 2]->data());
     Packet& packet = *packets[i];
@@ -107,8 +119,16 @@ size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
     frame.packet = &packet;
     frame.tag = TagPlace::kNone;
     frame.vlan = port.vlan;
-    if (source_and_type >> 48 == kVlanType || packet.vlan_stripped || packet.offload.insert_vlan)
-        [[unlikely]] {
+    const bool tag_apart = packet.vlan_stripped || packet.offload.insert_vlan;
+    if (!tag_apart && train.Has(destination, source_and_type)) {
+      frame.source = train.source;
+      frame.destination = train.destination;
+      frame.group = false;
+      ++admitted;
+      continue;
+    }
+    const bool may_have_tag = source_and_type >> 48 == kVlanType || tag_apart;
+    if (may_have_tag) [[unlikely]] {
       frame.tag = FindTag(packet);
       if (frame.tag != TagPlace::kNone) frame.vlan = port.VlanOf(TagAt(packet, frame.tag));
     }
@@ -132,6 +152,7 @@ size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
     if (!group) [[likely]] {
       frame.destination = table.Mix(MakeAddressKey(frame.vlan, destination));
       table.Prefetch(frame.destination);
+      if (!may_have_tag) train = {destination, source_and_type, frame.source, frame.destination};
     } else if (IsReserved(destination)) {
       seat_.counters.Add(SwitchCounter::kReserved);
       Drop(port, &packet, DropReason::kNoDestination);

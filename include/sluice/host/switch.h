@@ -236,6 +236,7 @@ class SLUICE_EXPORT Switch::Turn {
 
  private:
   struct Frame;
+  struct Train;
 
   static const Ports& Begin(Seat& seat, const std::atomic<const Ports*>& ports);
 

@@ -168,7 +168,7 @@ size_t GuestSink::WriteAll(Way& way, Burst& burst, Done& done) {
     const uint32_t bytes = packet.length();
     const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
     if (plain && bytes + header_bytes <= chain.bytes) [[likely]] {
-      if constexpr (Way::kByProcessor) SendForNext(burst, next + 1, used + 1);
+      if (Way::kByProcessor && bytes > kLine) SendForNext(burst, next + 1, used + 1);
       WritePlain(way, packet, used++);
       way.Wrote(packet, next, 1);
     } else {
@@ -204,7 +204,7 @@ inline void GuestSink::SendForFirstLines() const {
 }
 
 // The lines behind the first that the next packet goes to, while this one is written: to get one from the guest's processor
-// takes longer than to write it.
+// takes longer than to write it. Behind a short packet there are mostly none.
 inline void GuestSink::SendForNext(const Burst& burst, size_t packet, size_t chain) const {
   if (packet >= burst.size() || chain >= batch_.size()) return;
   const RingPiece& piece = batch_.first_piece(batch_[chain]);

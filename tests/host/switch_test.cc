@@ -40,6 +40,25 @@ TEST_CASE("a frame to an address that was seen leaves at its port alone") {
   CHECK(rig.the_switch->stats().learned == 2);
 }
 
+TEST_CASE("in a burst of trains each frame leaves where its own destination is") {
+  SwitchRig rig;
+  const PortId from = rig.Add(), first = rig.Add(), second = rig.Add();
+  const std::string a = "02:00:00:00:00:aa", b = "02:00:00:00:00:bb", all = "ff:ff:ff:ff:ff:ff";
+  rig.Send(first, UdpFrame({.source_mac = a, .destination_mac = all}));
+  rig.Send(second, UdpFrame({.source_mac = b, .destination_mac = all}));
+  Burst burst;
+  Egress expected;
+  for (const std::string& to : {a, a, b, all, all, b, a, b, b, a, a}) {
+    const Bytes frame = UdpFrame({.destination_mac = to});
+    burst.Push(MakePacket(*rig.pool, frame));
+    if (to != b) expected[first.value()].push_back(frame);
+    if (to != a) expected[second.value()].push_back(frame);
+  }
+  Switch::Turn turn(*rig.the_switch, WorkerId{0});
+  turn.Forward(from, burst);
+  CHECK(rig.Take(turn) == expected);
+}
+
 TEST_CASE("broadcast and multicast leave at all ports but the one they came from") {
   ThreePorts rig;
   CHECK(PortsOf(rig.Send(rig.p1, Frame(kA, kAll))) == Ports{0, 2});

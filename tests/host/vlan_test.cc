@@ -93,6 +93,27 @@ TEST_CASE("a tag that the device took out counts as the frame's own") {
   }
 }
 
+TEST_CASE("frames of a train that differ in nothing but their tags stay in their VLANs") {
+  SwitchRig rig;
+  const PortId ten = rig.Access(10), twenty = rig.Access(20), trunk = rig.Trunk(10);
+  FrameSpec spec{.destination_mac = "02:00:00:00:00:aa"};
+  const Bytes plain = UdpFrame(spec);
+  spec.vlans = {20};
+  const Bytes tagged = UdpFrame(spec);
+  Burst burst;
+  for (int i = 0; i < 8; ++i) {
+    burst.Push(MakePacket(*rig.pool, i == 5 ? tagged : plain));
+    Packet& packet = burst[burst.size() - 1];
+    packet.vlan_tci = i % 2 == 0 ? 0 : 20;
+    packet.vlan_stripped = i == 1 || i == 7;
+    packet.offload.insert_vlan = i == 3;
+  }
+  Switch::Turn turn(*rig.the_switch, WorkerId{0});
+  turn.Forward(trunk, burst);
+  const std::vector<Bytes> four(4, plain);
+  CHECK(rig.Take(turn) == Egress{{ten.value(), four}, {twenty.value(), four}});
+}
+
 TEST_CASE("a device that inserts tags is left to do so") {
   SwitchRig rig;
   const PortId guest = rig.Access(10);

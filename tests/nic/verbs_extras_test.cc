@@ -12,8 +12,7 @@
 #include "nic/verbs/verbs_nic_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/packet/packet_pool.h"
-#include "tests/nic/mlx5/stand_in.h"
-#include "tests/nic/verbs_pair.h"
+#include "tests/nic/mlx5_port.h"
 #include "tests/support/frames.h"
 
 namespace sluice::testing {
@@ -21,69 +20,12 @@ namespace {
 
 constexpr char kGenuine[] = "libmlx5.so.1";
 constexpr const char* kUnloaded = SLUICE_MLX5_STAND_IN;  // it would answer, but nobody loaded it
-constexpr std::array kExtras = {"compressed completions", "striding receive queues", "tunnel offloads",
-                                "lag ports", "LRO"};
-
-// Loaded as libibverbs would have loaded it; by default with all that is asked for.
-class StandIn {
- public:
-  explicit StandIn(const char* path = SLUICE_MLX5_STAND_IN) : path_(path), library_(dlopen(path, RTLD_NOW)) {
-    REQUIRE(library_ != nullptr);
-    self_ = reinterpret_cast<decltype(&mlx5_stand_in)>(dlsym(library_, "mlx5_stand_in"))();
-    *self_ = {};
-    self_->tells.cqe_comp_caps.max_num = 64;
-    self_->tells.striding_rq_caps = {.min_single_stride_log_num_of_bytes = 6,
-                                     .max_single_stride_log_num_of_bytes = 13,
-                                     .min_single_wqe_log_num_of_strides = 9,
-                                     .max_single_wqe_log_num_of_strides = 16,
-                                     .supported_qpts = 1u << IBV_QPT_RAW_PACKET};
-    self_->tells.tunnel_offloads_caps = MLX5DV_RAW_PACKET_CAP_TUNNELED_OFFLOAD_VXLAN;
-    self_->tells.num_lag_ports = 2;
-  }
-  ~StandIn() { dlclose(library_); }
-  StandIn(const StandIn&) = delete;
-  StandIn& operator=(const StandIn&) = delete;
-
-  Mlx5StandIn* operator->() { return self_; }
-  const char* path() const { return path_; }
-
- private:
-  const char* const path_;
-  void* const library_;
-  Mlx5StandIn* self_;
-};
-
-// A software device, whose ports take the library of that name for the provider of mlx5 cards.
-class Card {
- public:
-  explicit Card(const char* library) : library_(library), soft_({}, MakeNullWire()) {}
-
-  absl::StatusOr<std::unique_ptr<VerbsPort>> Open(VerbsNicOptions options = {}) {
-    options.device = "soft0";
-    options.context = soft_.context();
-    return VerbsPort::Open(options, library_);
-  }
-  std::unique_ptr<VerbsNicImpl> OpenNic(const VerbsNicOptions& options) {
-    auto port = Open(options);
-    REQUIRE(port.ok());
-    return std::make_unique<VerbsNicImpl>(options, *std::move(port));
-  }
-  absl::Status RefusalOf(uint8_t lag_port) { return Open({.lag_port = lag_port}).status(); }
-  // What a port tells of it.
-  VerbsCapability Told(const std::string& name) {
-    const auto port = Open();
-    REQUIRE(port.ok());
-    for (const VerbsCapability& one : (*port)->described()) {
-      if (one.name == name) return one;
-    }
-    FAIL(name);
-    return {};
-  }
-
- private:
-  const char* const library_;
-  SoftContext soft_;
-};
+constexpr std::array kExtras = {"direct receive",
+                                "compressed completions",
+                                "striding receive queues",
+                                "tunnel offloads",
+                                "lag ports",
+                                "LRO"};
 
 std::unique_ptr<PacketPool> Pool() {
   return *PacketPool::Create({.packets = 256, .huge_pages = HugePages::kOff});
@@ -94,7 +36,7 @@ QueueOptions SmallQueues(PacketPool& pool) {
 }
 
 TEST_CASE("a card that is no mlx5 one has none of their extras, each with the reason") {
-  Card card(kUnloaded);
+  Mlx5Device card(kUnloaded);
   for (const char* name : kExtras) {
     const VerbsCapability told = card.Told(name);
     CHECK_FALSE(told.found);
@@ -107,7 +49,9 @@ TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a softwa
   REQUIRE(genuine != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_modify_qp_lag_port") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_create_qp") != nullptr);
-  Card card(kGenuine);
+  CHECK(dlsym(genuine, "mlx5dv_create_cq") != nullptr);
+  CHECK(dlsym(genuine, "mlx5dv_init_obj") != nullptr);
+  Mlx5Device card(kGenuine);
   for (const char* name : kExtras) {
     CHECK(card.Told(name).detail == "libmlx5.so.1 does not drive this device");
   }
@@ -116,13 +60,13 @@ TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a softwa
 }
 
 TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more") {
-  StandIn library;
-  Card card(library.path());
-  CHECK(card.Told("compressed completions").detail == "up to 64 in one; not used");
+  Mlx5Library library;
+  Mlx5Device card(library.path());
+  CHECK(card.Told("compressed completions").detail == "up to 64 in one; not asked for");
   CHECK(card.Told("striding receive queues").detail == "strides of 2^6 to 2^13 bytes; not used");
   CHECK(card.Told("lag ports").detail == "2 to choose from");
-  for (const char* name :
-       {"compressed completions", "striding receive queues", "tunnel offloads", "lag ports"}) {
+  for (const char* name : {"direct receive", "compressed completions", "striding receive queues",
+                           "tunnel offloads", "lag ports"}) {
     CHECK(card.Told(name).found);
   }
   CHECK_FALSE(card.Told("LRO").found);
@@ -131,21 +75,24 @@ TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more"
 }
 
 TEST_CASE("an extra that an mlx5 card lacks is told by the field that says so") {
-  StandIn library;
+  Mlx5Library library;
   library->tells = {};
-  Card card(library.path());
+  Mlx5Device card(library.path());
+  CHECK(card.Told("direct receive").found);  // of that the library tells by having the calls
   CHECK(card.Told("compressed completions").detail == "cqe_comp_caps.max_num is 0");
   CHECK(card.Told("striding receive queues").detail == "striding_rq_caps has no raw packets");
   CHECK(card.Told("tunnel offloads").detail == "tunnel_offloads_caps is 0");
   CHECK(card.Told("lag ports").detail == "num_lag_ports is 0");
-  for (const char* name : kExtras) CHECK_FALSE(card.Told(name).found);
+  for (const char* name :
+       {"compressed completions", "striding receive queues", "tunnel offloads", "lag ports"})
+    CHECK_FALSE(card.Told(name).found);
 }
 
 TEST_CASE("a libmlx5 that answers nothing leaves all missing, with its reason") {
-  StandIn library;
+  Mlx5Library library;
   library->drives = GENERATE(false, true);
   library->query_error = EIO;
-  Card card(library.path());
+  Mlx5Device card(library.path());
   const std::string reason = library->drives ? "mlx5dv_query_device: " + std::string(ErrnoText(EIO))
                                              : library.path() + std::string(" does not drive this device");
   for (const char* name : kExtras) {
@@ -155,15 +102,15 @@ TEST_CASE("a libmlx5 that answers nothing leaves all missing, with its reason") 
 }
 
 TEST_CASE("a libmlx5 of before there was a choice of ports lacks that, and no more") {
-  StandIn library(SLUICE_MLX5_STAND_IN_OLD);
-  Card card(library.path());
+  Mlx5Library library(SLUICE_MLX5_STAND_IN_OLD);
+  Mlx5Device card(library.path());
   CHECK(card.Told("compressed completions").found);
   CHECK(card.Told("lag ports").detail == library.path() + std::string(" lacks mlx5dv_modify_qp_lag_port"));
   CHECK(card.RefusalOf(1).code() == absl::StatusCode::kUnimplemented);
 }
 
 // The calls for a port of two queues that spreads VXLAN by what is inside.
-std::vector<Mlx5StandIn::PairCall> PairsFor(Card& card, StandIn& library, absl::Status& installed) {
+std::vector<Mlx5StandIn::PairCall> PairsFor(Mlx5Device& card, Mlx5Library& library, absl::Status& installed) {
   const auto pool = Pool();
   const auto nic = card.OpenNic({});
   QueueOptions queues = SmallQueues(*pool);
@@ -177,8 +124,8 @@ std::vector<Mlx5StandIn::PairCall> PairsFor(Card& card, StandIn& library, absl::
 }
 
 TEST_CASE("frames are spread by headers in tunnels over pairs with the tunnel offloads of mlx5 cards") {
-  StandIn library;
-  Card card(library.path());
+  Mlx5Library library;
+  Mlx5Device card(library.path());
   absl::Status installed;
   const auto calls = PairsFor(card, library, installed);
   CHECK(installed == absl::OkStatus());
@@ -189,9 +136,9 @@ TEST_CASE("frames are spread by headers in tunnels over pairs with the tunnel of
 }
 
 TEST_CASE("an mlx5 card that refuses a pair with tunnel offloads refuses the rule, with its errno") {
-  StandIn library;
+  Mlx5Library library;
   library->pair_error = EOPNOTSUPP;
-  Card card(library.path());
+  Mlx5Device card(library.path());
   absl::Status installed;
   CHECK(PairsFor(card, library, installed).size() == 1);
   CHECK(ProblemOf(installed)->capability == "RSS by headers in tunnels");
@@ -199,22 +146,22 @@ TEST_CASE("an mlx5 card that refuses a pair with tunnel offloads refuses the rul
 }
 
 TEST_CASE("an mlx5 card without tunnel offloads is asked for pairs by verbs alone") {
-  StandIn library;
+  Mlx5Library library;
   library->tells.tunnel_offloads_caps = 0;
-  Card card(library.path());
+  Mlx5Device card(library.path());
   absl::Status installed;
   CHECK(PairsFor(card, library, installed).empty());
   CHECK(installed == absl::OkStatus());
 }
 
 TEST_CASE("a port of a bond that the card has not is refused with the reason and a remedy") {
-  const absl::Status none = Card(kUnloaded).RefusalOf(1);
+  const absl::Status none = Mlx5Device(kUnloaded).RefusalOf(1);
   CHECK(none.code() == absl::StatusCode::kUnimplemented);
   CHECK(ProblemOf(none)->capability == "lag ports");
   CHECK_THAT(ProblemOf(none)->what, Catch::Contains("is not loaded"));
   CHECK(ProblemOf(none)->remedy == "set lag_port=0");
-  StandIn library;
-  Card card(library.path());
+  Mlx5Library library;
+  Mlx5Device card(library.path());
   CHECK(card.RefusalOf(2) == absl::OkStatus());
   const absl::Status beyond = card.RefusalOf(3);
   CHECK(beyond.code() == absl::StatusCode::kInvalidArgument);
@@ -222,8 +169,8 @@ TEST_CASE("a port of a bond that the card has not is refused with the reason and
 }
 
 TEST_CASE("each sending queue of a verbs port leaves by the port of the bond that was asked for") {
-  StandIn library;
-  Card card(library.path());
+  Mlx5Library library;
+  Mlx5Device card(library.path());
   const auto pool = Pool();
   const auto nic = card.OpenNic({.lag_port = 2});
   REQUIRE(nic->Start(SmallQueues(*pool)) == absl::OkStatus());
@@ -242,8 +189,8 @@ TEST_CASE("each sending queue of a verbs port leaves by the port of the bond tha
 }
 
 TEST_CASE("a verbs port that was asked for no port of a bond leaves that to the card") {
-  StandIn library;
-  Card card(library.path());
+  Mlx5Library library;
+  Mlx5Device card(library.path());
   const auto pool = Pool();
   const auto nic = card.OpenNic({});
   REQUIRE(nic->Start(SmallQueues(*pool)) == absl::OkStatus());
@@ -251,9 +198,9 @@ TEST_CASE("a verbs port that was asked for no port of a bond leaves that to the 
 }
 
 TEST_CASE("a card whose ports are no bond refuses at Start, and starts when it is left alone") {
-  StandIn library;
+  Mlx5Library library;
   library->lag_error = EOPNOTSUPP;
-  Card card(library.path());
+  Mlx5Device card(library.path());
   const auto pool = Pool();
   const auto nic = card.OpenNic({.lag_port = 1});
   const absl::Status refused = nic->Start(SmallQueues(*pool));
@@ -265,8 +212,8 @@ TEST_CASE("a card whose ports are no bond refuses at Start, and starts when it i
 }
 
 TEST_CASE("a sending queue that was mended leaves by its port again, or sends no more") {
-  StandIn library;
-  Card card(library.path());
+  Mlx5Library library;
+  Mlx5Device card(library.path());
   const auto pool = Pool();
   const auto port = card.Open();
   REQUIRE(port.ok());

@@ -22,13 +22,14 @@
 // mlx5 cards: described() also says what their library libmlx5 tells beyond verbs. Of that, lag_port is used, and tunnel
 //   offloads, without which their queue pairs do not spread by headers in tunnels. This has met no card, only a library
 //   that stands in for libmlx5. Their checksum verdicts come with ports of one receive queue only: of work queues, over
-//   which frames are spread, libmlx5 (44 and 64 were looked at) tells none, and frames come as kUnknown.
+//   which frames are spread, libmlx5 (44 and 64 were looked at) tells none, and frames come as kUnknown. With
+//   VerbsNicOptions::direct_receive they come with any number of queues, and hashes too.
 // Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
 //   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
 //   SetRss and UpdateRule put the new above the old, or below it, and then take the old away: each frame meets exactly
 //   one. The hash itself is not told, for verbs have no word for it: what completions can be asked for (IBV_WC_EX_WITH_...,
-//   ibv_create_cq_ex(3)) leaves it out, and ibv_cq_ex has no call that reads it. Packet::rss_type stays kNone; who needs
-//   a hash computes it (packet/rss.h). Some cards make theirs alike for both directions of a flow.
+//   ibv_create_cq_ex(3)) leaves it out, and ibv_cq_ex has no call that reads it. Packet::rss_type stays kNone, but for
+//   direct_receive; who needs a hash computes it (packet/rss.h). Some cards make theirs alike for both directions of a flow.
 // Rules: a RuleMatch in the card's words (ibv_create_flow(3)). Which headers and masks a card takes, nobody knows
 //   before it is asked: described() tells what came of some trials, and InstallRule asks, and refuses with the card's
 //   errno. A rule that spreads names ipv4 or ipv6, of the tunnel where it names one: a queue pair hashes one kind. A card
@@ -110,6 +111,17 @@ struct VerbsNicOptions {
 
   // Send by ibv_wr_start(3) and the calls with it, which are cheaper on cards that have them.
   Want extended_send = Want::kPrefer;
+
+  // Receive from the rings that an mlx5 card shares with its driver, without a call into libmlx5 for each burst. It costs
+  // fewer instructions, and all that the card says is told, also with several queues: verdicts of checksums (of IPv6 too),
+  // marks, and the hash by which a frame was spread (Packet::rss_hash, which mlx5 cards make alike for both directions of a
+  // flow). Off, because this has met no card, only what stands in for one: see that it holds on yours. Where it is not to
+  // be had, modes() tells why.
+  Want direct_receive = Want::kOff;
+
+  // With that, let the card write completions of frames that are alike in blocks: 8 bytes over PCIe for each frame, not 64.
+  // Not while the card stamps. Has met no card either.
+  Want compressed_completions = Want::kOff;
 
   // Where the ports of a card are one bond (link aggregation done by the card): the port, from 1, by which frames
   // leave. 0 = as the card likes. Set it where you spread flows over the links yourself. mlx5 cards only: Open refuses

@@ -180,7 +180,41 @@ absl::Status VerbsPort::CheckWanted(const VerbsNicOptions& options) const {
   if (options.extended_send == Want::kRequire && !extended_send()) {
     return lacks("extended send calls", "set extended_send=kPrefer");
   }
+  if (absl::Status direct = CheckDirect(options); !direct.ok()) return direct;
   return options.lag_port == 0 ? absl::OkStatus() : CheckLagPort(options.lag_port);
+}
+
+absl::Status VerbsPort::CheckDirect(const VerbsNicOptions& options) const {
+  const auto refuse = [this](const char* capability, std::string missing, const char* remedy) {
+    return ErrorStatus(absl::StatusCode::kUnimplemented, {.device = name_,
+                                                          .stage = "open",
+                                                          .capability = capability,
+                                                          .what = std::move(missing),
+                                                          .remedy = remedy});
+  };
+  if (std::string missing = NoDirect(options); options.direct_receive == Want::kRequire && !missing.empty()) {
+    return refuse("direct receive", std::move(missing), "set direct_receive=kPrefer");
+  }
+  if (std::string missing = NoCompression(options);
+      options.compressed_completions == Want::kRequire && !missing.empty()) {
+    return refuse("compressed completions", std::move(missing), "set compressed_completions=kPrefer");
+  }
+  return absl::OkStatus();
+}
+
+std::string VerbsPort::NoDirect(const VerbsNicOptions& options) const {
+  if (options.direct_receive == Want::kOff) return "direct_receive is off";
+  if (!mlx5_->direct_missing().empty()) return mlx5_->direct_missing();
+  return spreads() ? no_direct_ : "the device has no work queues that frames are spread over";
+}
+
+// One stamp for a whole block would be that of its first frame.
+std::string VerbsPort::NoCompression(const VerbsNicOptions& options) const {
+  if (std::string missing = NoDirect(options); !missing.empty()) return missing;
+  if (options.stamp && (told() & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) != 0) {
+    return "the card's stamps are one for a whole block";
+  }
+  return mlx5_->compression_missing();
 }
 
 absl::Status VerbsPort::CheckLagPort(uint8_t port) const {
@@ -210,8 +244,25 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& m
   Describe(attr);
   if (absl::Status tried = Try(attr); !tried.ok()) return tried;
   DescribeSpread(attr);
-  described_.insert(described_.end(), mlx5_->described().begin(), mlx5_->described().end());
+  const bool compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty();
+  if (NoDirect(options).empty()) no_direct_ = TryDirect(compressed);
+  DescribeMlx5(options);
   return CheckWanted(options);
+}
+
+// What is there, and of what the options choose, whether it is used.
+void VerbsPort::DescribeMlx5(const VerbsNicOptions& options) {
+  const auto use = [](Want want, const std::string& missing) {
+    if (want == Want::kOff) return std::string("; not asked for");
+    return missing.empty() ? std::string("; used") : absl::StrCat("; not used: ", missing);
+  };
+  for (VerbsCapability one : mlx5_->described()) {
+    if (one.found && one.name == "direct receive")
+      absl::StrAppend(&one.detail, use(options.direct_receive, NoDirect(options)));
+    if (one.found && one.name == "compressed completions")
+      absl::StrAppend(&one.detail, use(options.compressed_completions, NoCompression(options)));
+    described_.push_back(std::move(one));
+  }
 }
 
 LinkState VerbsPort::Link() const {

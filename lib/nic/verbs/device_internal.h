@@ -52,6 +52,9 @@ class VerbsPort {
   uint64_t stamp_mask() const { return stamp_mask_; }
   uint64_t stamps_a_millisecond() const { return stamps_a_millisecond_; }
   const Mlx5& mlx5() const { return *mlx5_; }
+  // Why direct receive, and completions in blocks with it, are not to be had with these options; empty: they are.
+  std::string NoDirect(const VerbsNicOptions& options) const;
+  std::string NoCompression(const VerbsNicOptions& options) const;
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -68,10 +71,12 @@ class VerbsPort {
   absl::Status CheckPort() const;
   absl::Status CheckWanted(const VerbsNicOptions& options) const;
   absl::Status CheckLagPort(uint8_t port) const;
+  absl::Status CheckDirect(const VerbsNicOptions& options) const;
   void Describe(const ibv_device_attr_ex& attr);
   void DescribeSizes(const ibv_device_attr& attr);
   void DescribeFrames(const ibv_device_attr_ex& attr);
   void DescribeSpread(const ibv_device_attr_ex& attr);
+  void DescribeMlx5(const VerbsNicOptions& options);
   absl::Status Try(const ibv_device_attr_ex& attr);
   void TryAll(ibv_cq& completions, ibv_qp& pair);
   void TryCompletions();
@@ -81,6 +86,7 @@ class VerbsPort {
   void TryPriorities(ibv_qp& pair);
   int TryBlocking(ibv_cq& completions);
   int TrySpread(ibv_cq& completions) const;
+  std::string TryDirect(bool compressed) const;
   absl::Status NoRawPackets(int error) const;
   // Of a capability with this name. `missing` says why it is not there; empty: it is.
   void Note(std::string name, std::string missing, std::string detail = "");
@@ -104,6 +110,7 @@ class VerbsPort {
   uint64_t stamps_a_millisecond_ = 0;
   VerbsTrials trials_;
   std::optional<Mlx5> mlx5_;  // once it was asked
+  std::string no_direct_;     // of the trial, where it was asked for
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <infiniband/mlx5dv.h>
 
+#include <bit>
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,12 +34,14 @@ std::string Ask(void* library, const std::string& name, ibv_context& context, ml
   return "";
 }
 
-VerbsCapability Compression(const mlx5dv_cqe_comp_caps& caps) {
-  const bool found = caps.max_num > 0;
-  return {.name = "compressed completions",
-          .found = found,
-          .detail = found ? absl::StrCat("up to ", caps.max_num, " in one; not used")
-                          : "cqe_comp_caps.max_num is 0"};
+std::string CompressionMissing(const mlx5dv_cqe_comp_caps& caps) {
+  if (caps.max_num == 0) return "cqe_comp_caps.max_num is 0";
+  const bool hashes = (caps.supported_format & MLX5DV_CQE_RES_FORMAT_HASH) != 0;
+  return hashes ? "" : "cqe_comp_caps has no format with hashes";
+}
+
+VerbsCapability Told(const char* name, const std::string& missing, std::string detail) {
+  return {.name = name, .found = missing.empty(), .detail = missing.empty() ? std::move(detail) : missing};
 }
 
 VerbsCapability Striding(const mlx5dv_striding_rq_caps& caps) {
@@ -75,9 +79,17 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
   auto* const create_pair =
       silent.empty() ? Find<decltype(mlx5dv_create_qp)>(library_.get(), "mlx5dv_create_qp") : nullptr;
   if (told.tunnel_offloads_caps != 0) create_pair_ = create_pair;
+  if (silent.empty()) {
+    compression_missing_ = CompressionMissing(told.cqe_comp_caps);
+    FindDirect(library);
+  } else {
+    compression_missing_ = direct_missing_ = silent;
+  }
   const bool lag = lag_missing_.empty();
   if (lag) lag_ports_ = told.num_lag_ports;
-  described_ = {Compression(told.cqe_comp_caps),
+  described_ = {Told("direct receive", direct_missing_, "by rings in memory"),
+                Told("compressed completions", compression_missing_,
+                     absl::StrCat("up to ", told.cqe_comp_caps.max_num, " in one")),
                 Striding(told.striding_rq_caps),
                 Tunnels(told.tunnel_offloads_caps, create_pair != nullptr),
                 {.name = "lag ports",
@@ -86,6 +98,45 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
                 {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
   if (silent.empty()) return;
   for (VerbsCapability& one : described_) one.detail = silent;
+}
+
+void Mlx5::FindDirect(const std::string& name) {
+  create_completions_ = Find<decltype(mlx5dv_create_cq)>(library_.get(), "mlx5dv_create_cq");
+  find_ = Find<decltype(mlx5dv_init_obj)>(library_.get(), "mlx5dv_init_obj");
+  if (create_completions_ != nullptr && find_ != nullptr) return;
+  direct_missing_ = absl::StrCat(name, " lacks mlx5dv_create_cq or mlx5dv_init_obj");
+}
+
+ibv_cq_ex* Mlx5::CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& asked, bool compressed) const {
+  mlx5dv_cq_init_attr more{};
+  more.comp_mask = MLX5DV_CQ_INIT_ATTR_MASK_CQE_SIZE;
+  more.cqe_size = sizeof(Mlx5Completion);
+  if (compressed) {
+    more.comp_mask |= MLX5DV_CQ_INIT_ATTR_MASK_COMPRESSED_CQE;
+    more.cqe_comp_res_format = MLX5DV_CQE_RES_FORMAT_HASH;
+  }
+  return create_completions_(&context, &asked, &more);
+}
+
+int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Rings& rings) const {
+  mlx5dv_cq cq{};
+  mlx5dv_rwq rwq{};
+  mlx5dv_obj both{};
+  both.cq = {.in = &completions, .out = &cq};
+  both.rwq = {.in = &work, .out = &rwq};
+  if (const int error = find_(&both, MLX5DV_OBJ_CQ | MLX5DV_OBJ_RWQ); error != 0) return error;
+  if (cq.cqe_size != sizeof(Mlx5Completion) || !std::has_single_bit(cq.cqe_cnt)) return EPROTO;
+  if (rwq.stride != sizeof(Mlx5Segment) || !std::has_single_bit(rwq.wqe_cnt)) return EPROTO;
+  if (rwq.wqe_cnt < requests || cq.cqe_cnt < requests) return EPROTO;
+  rings = {.completions = static_cast<Mlx5Completion*>(cq.buf),
+           .completion_count = cq.cqe_cnt,
+           .completion_records = cq.dbrec,
+           .event_register = reinterpret_cast<uint64_t*>(static_cast<uint8_t*>(cq.cq_uar) + MLX5_CQ_DOORBELL),
+           .completion_queue = cq.cqn,
+           .segments = static_cast<Mlx5Segment*>(rwq.buf),
+           .segment_count = rwq.wqe_cnt,
+           .segment_record = rwq.dbrec};
+  return 0;
 }
 
 ibv_qp* Mlx5::CreateTunnelPair(ibv_context& context, ibv_qp_init_attr_ex& asked) const {

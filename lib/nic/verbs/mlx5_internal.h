@@ -9,15 +9,17 @@
 // It is looked up among what is loaded, and not loaded: a process without such a card stays without it, and the one
 // that is found is the one that drives the card.
 //
-// Two things are used: the port of a bond; and tunnel offloads, a flag without which a queue pair that spreads by headers
-// in tunnels is refused (EOPNOTSUPP). The others are told, for whoever chooses cards:
-//   compressed completions   the polling of libmlx5 (36, 44 and 64 were looked at) takes a block of them for one
-//                            completion, and its bytes for those of a frame: they are for programs that read the
-//                            card's queue themselves. A queue made with them (mlx5dv_create_cq(3)) would lose frames.
-//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone; and how many
-//                            strides a frame took, a completion of verbs does not tell.
+// Used are, as far as the options ask for them:
+//   the port of a bond
+//   tunnel offloads          a flag without which a queue pair that spreads by headers in tunnels is refused (EOPNOTSUPP)
+//   direct receive           where a work queue and its completion queue are in memory (mlx5dv_init_obj(3)), which are then
+//                            read and written here: see Mlx5Receiver
+//   compressed completions   for queues of direct receive only: the polling of libmlx5 (36, 44 and 64 were looked at) takes
+//                            a block of them for one completion, and its bytes for those of a frame
+// The others are told, for whoever chooses cards:
+//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone
 //   LRO                      of receive queues that DEVX made; here verbs make them, and mlx5dv_create_qp(3) has no flag
-//                            for it.
+//                            for it
 
 #include <dlfcn.h>
 #include <infiniband/verbs.h>
@@ -27,8 +29,11 @@
 #include <string>
 #include <vector>
 
+#include "nic/verbs/mlx5_receiver_internal.h"
 #include "sluice/nic/verbs_nic.h"
 
+struct mlx5dv_cq_init_attr;
+struct mlx5dv_obj;
 struct mlx5dv_qp_init_attr;
 
 namespace sluice {
@@ -54,17 +59,31 @@ class Mlx5 {
   // Null with an errno on failure (mlx5dv_create_qp(3)).
   ibv_qp* CreateTunnelPair(ibv_context& context, ibv_qp_init_attr_ex& asked) const;
 
+  // Why no rings can be read here; empty: they can, as far as the library tells.
+  const std::string& direct_missing() const { return direct_missing_; }
+  // The same of completions in blocks, on queues whose rings are read here.
+  const std::string& compression_missing() const { return compression_missing_; }
+  // A queue of completions that are 64 bytes each, in blocks or not. Null with an errno on failure (mlx5dv_create_cq(3)).
+  ibv_cq_ex* CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& asked, bool compressed) const;
+  // Where the rings of a work queue are, which from then on libmlx5 is not called for. Returns an errno; EPROTO: they look
+  // like none that are known here, or the work ring has no room for `requests`.
+  int FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Rings& rings) const;
+
  private:
+  void FindDirect(const std::string& name);
+
   struct Close {
     void operator()(void* library) const { dlclose(library); }
   };
 
   const std::unique_ptr<void, Close> library_;
   std::vector<VerbsCapability> described_;
-  std::string lag_missing_;
+  std::string lag_missing_, direct_missing_, compression_missing_;
   uint8_t lag_ports_ = 0;
   int (*set_lag_port_)(ibv_qp*, uint8_t) = nullptr;
   ibv_qp* (*create_pair_)(ibv_context*, ibv_qp_init_attr_ex*, mlx5dv_qp_init_attr*) = nullptr;
+  ibv_cq_ex* (*create_completions_)(ibv_context*, ibv_cq_init_attr_ex*, mlx5dv_cq_init_attr*) = nullptr;
+  int (*find_)(mlx5dv_obj*, uint64_t kinds) = nullptr;
 };
 
 }  // namespace sluice

@@ -45,6 +45,8 @@ class PostedPackets {
   // There is one, or as many.
   Packet* Pop() { return slots_[first_++ & mask()]; }
   void Drop(size_t count) { first_ += count; }
+  // Numbers begin at 0 again; there is none.
+  void Renumber() { first_ = next_ = 0; }
   // Takes back the newest, which were not posted after all.
   void Unpush(uint32_t count) { next_ -= count; }
 

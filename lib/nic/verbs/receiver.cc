@@ -11,17 +11,37 @@ namespace {
 
 constexpr char kLess[] = "use shorter rings, or fewer queues";
 
+// Of a block that is being read the places are all taken, while as many frames as were read of it may come: there is room
+// for both.
+absl::StatusOr<VerbsCompletions> MakeDirectCompletions(const VerbsPort& device,
+                                                       const VerbsReceiveOptions& options) {
+  ibv_cq_init_attr_ex init{};
+  init.cqe = options.compressed ? 2 * options.ring - 1 : options.ring;
+  init.channel = options.channel;
+  init.wc_flags = options.fields;
+  VerbsCompletions made;
+  made.extended = device.mlx5().CreateCompletions(*device.context(), init, options.compressed);
+  if (made.extended != nullptr) {
+    made.queue.reset(ibv_cq_ex_to_cq(made.extended));
+    return made;
+  }
+  return device.Failed(errno, "start", "direct receive", absl::StrCat("no completion queue of ", init.cqe),
+                       kLess);
+}
+
 }  // namespace
 
 absl::StatusOr<VerbsReceiver> VerbsReceiver::Make(const VerbsPort& device,
                                                   const VerbsReceiveOptions& options) {
   absl::StatusOr<VerbsCompletions> completions =
-      MakeCompletions(device, options.ring, options.channel, options.fields);
+      options.direct ? MakeDirectCompletions(device, options)
+                     : MakeCompletions(device, options.ring, options.channel, options.fields);
   if (!completions.ok()) return completions.status();
   VerbsReceiver made;
   made.completions_ = *std::move(completions);
-  const bool spread = options.spread && device.spreads();
-  absl::Status done = spread ? made.MakeWork(device, options) : made.MakePair(device, options);
+  const bool work = options.direct || (options.spread && device.spreads());
+  absl::Status done = work ? made.MakeWork(device, options) : made.MakePair(device, options);
+  if (done.ok() && options.direct) done = made.FindRings(device, options);
   if (!done.ok()) return done;
   return made;
 }
@@ -59,7 +79,21 @@ absl::Status VerbsReceiver::MakePair(const VerbsPort& device, const VerbsReceive
   return device.Failed(errno, "start", "", absl::StrCat("no queue pair that receives ", options.ring), kLess);
 }
 
+absl::Status VerbsReceiver::FindRings(const VerbsPort& device, const VerbsReceiveOptions& options) {
+  Mlx5Rings rings;
+  const int error = device.mlx5().FindRings(*completions(), *work_, options.ring, rings);
+  if (error == 0) {
+    direct_.emplace(rings);
+    return absl::OkStatus();
+  }
+  return device.Failed(error, "start", "direct receive",
+                       error == EPROTO ? "the card's rings look like none that are known here"
+                                       : "libmlx5 does not tell where the rings are",
+                       "set direct_receive=kOff");
+}
+
 void VerbsReceiver::Destroy() {
+  direct_.reset();
   pair_.reset();
   alone_.reset();
   work_.reset();
@@ -67,7 +101,7 @@ void VerbsReceiver::Destroy() {
 }
 
 // What spreads has no states of its own.
-int VerbsReceiver::MakeReady(const VerbsPort& device) const {
+int VerbsReceiver::MakeReady(const VerbsPort& device, uint32_t& lost) {
   if (work_ == nullptr) return sluice::MakeReady(device, *pair_, false);
   const auto to = [this](ibv_wq_state state) {
     ibv_wq_attr attr{};
@@ -75,8 +109,20 @@ int VerbsReceiver::MakeReady(const VerbsPort& device) const {
     attr.wq_state = state;
     return ibv_modify_wq(work_.get(), &attr);
   };
-  const int error = to(IBV_WQS_RESET);
-  return error != 0 ? error : to(IBV_WQS_RDY);
+  if (const int error = to(IBV_WQS_RESET); error != 0) return error;
+  if (direct_) lost = direct_->Restart();
+  return to(IBV_WQS_RDY);
+}
+
+int VerbsReceiver::RequestEvent() {
+  if (!direct_) return ibv_req_notify_cq(completions(), 0);
+  direct_->Arm();
+  return 0;
+}
+
+void VerbsReceiver::CountEvents(unsigned events) {
+  ibv_ack_cq_events(completions(), events);
+  if (direct_) direct_->CountEvents(events);
 }
 
 }  // namespace sluice

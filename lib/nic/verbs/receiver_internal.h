@@ -8,8 +8,12 @@
 //                                                spread ───────────────────────────────▲
 //   else:                                        rule ──▶ pair, with a receive queue of its own ──▶ completions
 //
-// The latter where it will do: libmlx5 (44 and 64 were looked at) tells of checksums only what a queue of a pair got.
+// The latter where it will do: libmlx5 (44 and 64 were looked at) tells of checksums only what a queue of a pair got. What is
+// received directly is of the former, and its rings are read and written by Mlx5Receiver.
 
+#include <optional>
+
+#include "nic/verbs/mlx5_receiver_internal.h"
 #include "nic/verbs/queue_pair_internal.h"
 
 namespace sluice {
@@ -17,8 +21,10 @@ namespace sluice {
 struct VerbsReceiveOptions {
   uint32_t ring = 0;  // work requests
   ibv_comp_channel* channel = nullptr;
-  uint64_t fields = 0;  // that completions tell: as of MakeCompletions
-  bool spread = false;  // frames are to be spread over it, where the card can do that
+  uint64_t fields = 0;      // that completions tell: as of MakeCompletions
+  bool spread = false;      // frames are to be spread over it, where the card can do that
+  bool direct = false;      // by Mlx5Receiver; the card has work queues
+  bool compressed = false;  // and its completions in blocks
   bool strip_vlan = false;
   bool keep_fcs = false;
 };
@@ -37,8 +43,17 @@ class VerbsReceiver {
   ibv_cq* completions() const { return completions_.queue.get(); }
   ibv_cq_ex* extended() const { return completions_.extended; }
 
-  // To the state in which it receives. On the way it forgets what was posted. Returns an errno.
-  int MakeReady(const VerbsPort& device) const;
+  // To the state in which it receives. On the way it forgets what was posted, and when it receives directly what had come,
+  // which are `lost`. Returns an errno.
+  int MakeReady(const VerbsPort& device, uint32_t& lost);
+
+  // Whose rings to use in place of the calls of verbs; null: those are to be used.
+  Mlx5Receiver* direct() { return direct_.has_value() ? &*direct_ : nullptr; }
+  const Mlx5Receiver* direct() const { return direct_.has_value() ? &*direct_ : nullptr; }
+
+  // As ibv_req_notify_cq(3) for any completion, and after as many events of it.
+  int RequestEvent();
+  void CountEvents(unsigned events);
 
   // As ibv_post_recv(3).
   int Post(ibv_recv_wr* requests, ibv_recv_wr** bad) const {
@@ -49,11 +64,13 @@ class VerbsReceiver {
  private:
   absl::Status MakeWork(const VerbsPort& device, const VerbsReceiveOptions& options);
   absl::Status MakePair(const VerbsPort& device, const VerbsReceiveOptions& options);
+  absl::Status FindRings(const VerbsPort& device, const VerbsReceiveOptions& options);
 
   VerbsCompletions completions_;
   VerbsPtr<ibv_wq> work_;
   VerbsPtr<ibv_rwq_ind_table> alone_;  // the table of that one queue
   VerbsPtr<ibv_qp> pair_;
+  std::optional<Mlx5Receiver> direct_;
 };
 
 }  // namespace sluice

@@ -27,6 +27,8 @@ VerbsArrivals::VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& opt
     : strip_vlan(options.strip_vlan),
       stamp(options.stamp),
       keep_fcs(options.keep_fcs),
+      direct(options.direct_receive != Want::kOff && device.NoDirect(options).empty()),
+      compressed(options.compressed_completions != Want::kOff && device.NoCompression(options).empty()),
       clock(options.clock == nullptr ? Clock::Monotonic() : *options.clock) {
   if (options.marks) fields |= IBV_WC_EX_WITH_FLOW_TAG;
   if (strip_vlan) fields |= IBV_WC_EX_WITH_CVLAN;
@@ -58,6 +60,8 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
                                                                      .channel = channel_.get(),
                                                                      .fields = arrivals_.fields,
                                                                      .spread = options.rx_queues > 1,
+                                                                     .direct = arrivals_.direct,
+                                                                     .compressed = arrivals_.compressed,
                                                                      .strip_vlan = arrivals_.card_strips(),
                                                                      .keep_fcs = arrivals_.keep_fcs});
   if (!made.ok()) return made.status();
@@ -67,14 +71,14 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   owner_ = options.pool->options().budget == nullptr ? kNobody : options.owner;
   arrival_ = Packet::Arrival(options.port, id_);
   headroom_ = options.pool->options().headroom;
+  longest_ = options.pool->options().buffer_size - headroom_;
   refill_batch_ = std::min(kRefill, options.rx_ring);
-  for (ibv_sge& place : places_) {
-    place = {.addr = 0, .length = options.pool->options().buffer_size - headroom_, .lkey = region.lkey};
-  }
+  for (ibv_sge& place : places_) place = {.addr = 0, .length = longest_, .lkey = region.lkey};
+  if (receiver_.direct() != nullptr) receiver_.direct()->Prepare(longest_, region.lkey);
   broken_ = armed_ = dead_ = false;
   marks_.TurnOff();
   (void)failure_.TakeSuspicion();
-  if (const int error = receiver_.MakeReady(device_); error != 0) {
+  if (const int error = MakeReady(); error != 0) {
     Close();
     return device_.Failed(error, "start", "", "the queue does not get ready to receive",
                           "see the kernel's log");
@@ -136,6 +140,7 @@ size_t VerbsRxQueue::Poll(Burst& burst) {
 // A queue of the extended kind is polled as a plain one is, by one call for all, as long as it has nothing to tell; where
 // the card's driver has shown that it may be.
 void VerbsRxQueue::PollCard(Burst& burst) {
+  if (receiver_.direct() != nullptr) return PollDirect(burst);
   if (receiver_.extended() == nullptr) return PollPlain(burst);
   if (always_by_field_ || marks_.BeginPoll()) return PollExtended(burst);
   PollPlain(burst);
@@ -246,9 +251,17 @@ void VerbsRxQueue::CountFailure(ibv_wc_status status) {
   drops_.Add(status == IBV_WC_LOC_LEN_ERR ? DropReason::kTooLong : DropReason::kDeviceError);
 }
 
+// Frames that a reset passed over are lost.
+int VerbsRxQueue::MakeReady() {
+  uint32_t lost = 0;
+  const int error = receiver_.MakeReady(device_, lost);
+  drops_.Add(DropReason::kDeviceError, lost);
+  return error;
+}
+
 void VerbsRxQueue::Mend() {
   broken_ = false;
-  dead_ = dead_ || receiver_.MakeReady(device_) != 0;
+  dead_ = dead_ || MakeReady() != 0;
   if (!dead_) GiveBack();
   failure_.Report();
 }
@@ -258,6 +271,7 @@ void VerbsRxQueue::GiveBack() {
     for (uint32_t i = 0; i < count; ++i) packets[i]->Restart(headroom_, 0);
     PacketPool::Put(packets, count);
   });
+  if (receiver_.direct() != nullptr) posted_->Renumber();
 }
 
 void VerbsRxQueue::Refill() {
@@ -278,6 +292,11 @@ void VerbsRxQueue::Refill() {
 
 // One doorbell. False when the card took less than all: then nothing more is tried before something has come.
 bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
+  if (receiver_.direct() != nullptr) {
+    posted_->Push(fresh, count);
+    receiver_.direct()->Post(fresh, count, headroom_);
+    return true;
+  }
   const uint64_t first = posted_->next();
   const uint32_t headroom = headroom_;
   for (uint32_t i = 0; i < count; ++i) {
@@ -308,7 +327,7 @@ bool VerbsRxQueue::Arm() {
   if (channel_ == nullptr || !early_.empty()) return false;
   if (std::exchange(armed_, true)) return true;
   TakeEvent();
-  if (ibv_req_notify_cq(receiver_.completions(), 0) != 0) return armed_ = false;
+  if (receiver_.RequestEvent() != 0) return armed_ = false;
   return Poll(early_) == 0;
 }
 
@@ -317,7 +336,7 @@ void VerbsRxQueue::TakeEvent() {
   void* context = nullptr;
   unsigned events = 0;
   while (ibv_get_cq_event(channel_.get(), &queue, &context) == 0) ++events;
-  if (events != 0) ibv_ack_cq_events(receiver_.completions(), events);
+  if (events != 0) receiver_.CountEvents(events);
 }
 
 bool VerbsRxQueue::Has(const ibv_async_event& event) const {

@@ -5,6 +5,8 @@
 // Receive side of a port.
 //
 //   pool ──Refill──▶ receive queue ──▶ card ──▶ completion queue ──Receive──▶ Burst
+//
+// The queues are those of verbs (rx.cc), or the rings of an mlx5 card (rx_direct.cc).
 
 #include <array>
 #include <optional>
@@ -30,7 +32,9 @@ struct VerbsArrivals {
   bool strip_vlan = false;
   bool stamp = false;
   bool keep_fcs = false;
-  uint64_t fields = 0;  // that completions are to tell: IBV_WC_EX_WITH_... in a set
+  bool direct = false;      // queues are received from by Mlx5Receiver
+  bool compressed = false;  // with their completions in blocks
+  uint64_t fields = 0;      // that completions are to tell: IBV_WC_EX_WITH_... in a set
   const Clock& clock;
 };
 
@@ -82,11 +86,17 @@ class VerbsRxQueue final : public RxQueue {
   void Finish(Packet& packet, const Done& done);
   void FinishInSoftware(Burst& burst, size_t from) const;
   void CountFailure(ibv_wc_status status);
+  int MakeReady();
   void Mend();
   void GiveBack();
   void Refill();
   bool Post(Packet* const* fresh, uint32_t count);
   void TakeEvent();
+
+  void PollDirect(Burst& burst);
+  Packet* DescribeDirect(const Mlx5Arrival& arrival);
+  void FinishDirect(Packet& packet, const Mlx5Arrival& arrival);
+  void CountFailure(Mlx5Syndrome syndrome);
 
   const QueueId id_;
   const VerbsPort& device_;
@@ -102,6 +112,7 @@ class VerbsRxQueue final : public RxQueue {
   OwnerId owner_;
   Packet::Arrival arrival_;
   uint32_t headroom_ = 0;
+  uint32_t longest_ = 0;  // that a buffer holds
   uint32_t refill_batch_ = 0;
   bool armed_ = false;
   bool broken_ = false;

@@ -20,9 +20,10 @@ DropCounts VerbsNicImpl::drops() const {
 
 std::vector<ModeInForce> VerbsNicImpl::modes() const {
   const auto wanted = [](bool asked) { return asked ? Want::kPrefer : Want::kOff; };
-  const auto mode = [](const char* name, Want want, bool active, const char* missing) {
+  const auto mode = [](const char* name, Want want, bool active, std::string missing) {
     const bool tells = want != Want::kOff && !active;
-    return ModeInForce{.name = name, .wanted = want, .active = active, .reason = tells ? missing : ""};
+    return ModeInForce{
+        .name = name, .wanted = want, .active = active, .reason = tells ? std::move(missing) : ""};
   };
   constexpr char kSoftware[] = "the device lacks it; done in software";
   return {mode("marks", wanted(options_.marks), arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG),
@@ -31,6 +32,9 @@ std::vector<ModeInForce> VerbsNicImpl::modes() const {
           mode("stamp", wanted(options_.stamp), arrivals_.card_stamps(), kSoftware),
           mode("tso", options_.segmentation, sending_.segments, kSoftware),
           mode("extended-send", options_.extended_send, sending_.extended, "the device has plain calls only"),
+          mode("direct-receive", options_.direct_receive, arrivals_.direct, device_->NoDirect(options_)),
+          mode("compressed-completions", options_.compressed_completions, arrivals_.compressed,
+               device_->NoCompression(options_)),
           mode("lag-port", sending_.lag_port == 0 ? Want::kOff : Want::kRequire, sending_.lag_port != 0, "")};
 }
 

@@ -10,6 +10,7 @@
 #include "nic/verbs/device_internal.h"
 #include "nic/verbs/flow_spec_internal.h"
 #include "nic/verbs/queue_pair_internal.h"
+#include "nic/verbs/receiver_internal.h"
 #include "nic/verbs/spread_internal.h"
 #include "nic/verbs/trials_internal.h"
 #include "sluice/base/status.h"
@@ -288,6 +289,14 @@ int VerbsPort::TrySpread(ibv_cq& completions) const {
   if (table == nullptr) return errno;
   const VerbsPtr<ibv_qp> pair = MakeSpreadingPair(*this, *table, {.type = RssType::kIpv4Udp});
   return pair != nullptr ? 0 : errno;
+}
+
+// Not remembered: what came of it depends on the library, too. Returns why there is none; empty: there is.
+std::string VerbsPort::TryDirect(bool compressed) const {
+  const auto made = VerbsReceiver::Make(*this, {.ring = 2, .direct = true, .compressed = compressed});
+  if (made.ok()) return "";
+  const Problem why = *ProblemOf(made.status());
+  return why.error_number == 0 ? why.what : absl::StrCat(why.what, ": ", ErrnoText(why.error_number));
 }
 
 absl::Status VerbsPort::NoRawPackets(int error) const {

@@ -3,12 +3,29 @@
 
 #include <cerrno>
 
+#include "tests/nic/mlx5/card.h"
+
+namespace sluice::testing {
+
+Mlx5Card& Mlx5Card::Only() {
+  static Mlx5Card only(*mlx5_stand_in());
+  return only;
+}
+
+}  // namespace sluice::testing
+
+using sluice::testing::Mlx5Card;
+
 extern "C" {
 
 sluice::testing::Mlx5StandIn* mlx5_stand_in() {
   static sluice::testing::Mlx5StandIn only;
   return &only;
 }
+
+void mlx5_card_pump() { Mlx5Card::Only().Pump(); }
+void mlx5_card_run() { Mlx5Card::Only().Run(); }
+void mlx5_card_rest() { Mlx5Card::Only().Rest(); }
 
 bool mlx5dv_is_supported(ibv_device* /*device*/) { return mlx5_stand_in()->drives; }
 
@@ -27,6 +44,18 @@ ibv_qp* mlx5dv_create_qp(ibv_context* context, ibv_qp_init_attr_ex* asked, mlx5d
   errno = self.pair_error;
   return self.pair_error == 0 ? ibv_create_qp_ex(context, asked) : nullptr;
 }
+
+ibv_cq_ex* mlx5dv_create_cq(ibv_context* context, ibv_cq_init_attr_ex* asked, mlx5dv_cq_init_attr* more) {
+  sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
+  self.completions_calls.push_back({.entries = asked->cqe,
+                                    .fields = more->comp_mask,
+                                    .format = more->cqe_comp_res_format,
+                                    .size = more->cqe_size});
+  errno = self.completions_error;
+  return self.completions_error == 0 ? Mlx5Card::Only().CreateCompletions(context, asked, more) : nullptr;
+}
+
+int mlx5dv_init_obj(mlx5dv_obj* what, uint64_t kinds) { return Mlx5Card::Only().Tell(*what, kinds); }
 
 // It came later than the others (rdma-core 30): one build of this library is without.
 #ifndef SLUICE_BEFORE_LAG_PORTS

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/nic/mlx5/card.h"
+
+#include <endian.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "tests/nic/mlx5/stand_in.h"
+
+namespace sluice::testing {
+namespace {
+
+// The calls of the device below, which all of its contexts share.
+struct Calls {
+  decltype(verbs_context::create_wq) create_wq = nullptr;
+  decltype(verbs_context::modify_wq) modify_wq = nullptr;
+  decltype(verbs_context::destroy_wq) destroy_wq = nullptr;
+};
+Calls below;
+
+constexpr uint8_t kTitle = 3 << 2;
+constexpr size_t kHashAt = 12, kHashKindAt = 16;  // in a completion: no names in mlx5dv.h
+
+uint8_t* BytesOf(mlx5_cqe64& completion) { return reinterpret_cast<uint8_t*>(&completion); }
+
+// As libmlx5 spells the same errors.
+uint8_t SyndromeOf(ibv_wc_status status) {
+  if (status == IBV_WC_LOC_LEN_ERR) return 0x01;
+  return status == IBV_WC_LOC_PROT_ERR ? 0x04 : 0x05;
+}
+
+// What the two completions of a block must have in common: all but hash, bytes and counter.
+bool Alike(const mlx5_cqe64& one, const mlx5_cqe64& other) {
+  return one.hds_ip_ext == other.hds_ip_ext && one.l4_hdr_type_etc == other.l4_hdr_type_etc &&
+         one.vlan_info == other.vlan_info && one.sop_drop_qpn == other.sop_drop_qpn &&
+         reinterpret_cast<const uint8_t*>(&one)[kHashKindAt] ==
+             reinterpret_cast<const uint8_t*>(&other)[kHashKindAt];
+}
+
+// Of TCP and UDP right behind an IPv6 header, which the software device does not look at: RFC 8200, 8.1.
+bool ChecksumGood(const uint8_t* ipv6) {
+  const uint32_t length = uint32_t{ipv6[4]} << 8 | ipv6[5];
+  uint32_t sum = length + ipv6[6];
+  for (uint32_t i = 8; i < 40 + length; ++i) sum += i % 2 == 0 ? uint32_t{ipv6[i]} << 8 : ipv6[i];
+  return sum % 0xffff == 0;
+}
+
+}  // namespace
+
+uint32_t Mlx5Card::Completions::room() const {
+  const uint32_t read = be32toh(__atomic_load_n(&records[0], __ATOMIC_ACQUIRE));
+  return count - ((written - read) & 0xffffff);
+}
+
+ibv_cq_ex* Mlx5Card::CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex* asked,
+                                       const mlx5dv_cq_init_attr* more) {
+  ibv_cq_init_attr_ex below_asked = *asked;
+  below_asked.wc_flags |= IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_FLOW_TAG | IBV_WC_EX_WITH_CVLAN;
+  ibv_cq_ex* const soft = ibv_create_cq_ex(context, &below_asked);
+  if (soft == nullptr) return nullptr;
+  const std::lock_guard lock(mutex_);
+  PutCallsInto(*context);
+  auto made = std::make_unique<Completions>();
+  made->soft = soft;
+  made->channel = asked->channel;
+  made->compressed = (more->comp_mask & MLX5DV_CQ_INIT_ATTR_MASK_COMPRESSED_CQE) != 0;
+  made->count = std::bit_ceil(asked->cqe + 1);
+  made->number = 0x1234;
+  made->ring = std::make_unique<mlx5_cqe64[]>(made->count);
+  for (uint32_t i = 0; i < made->count; ++i) made->ring[i].op_own = MLX5_CQE_INVALID << 4;
+  completions_[ibv_cq_ex_to_cq(soft)] = std::move(made);
+  return soft;
+}
+
+void Mlx5Card::PutCallsInto(ibv_context& context) {
+  verbs_context& calls = *verbs_get_ctx(&context);
+  if (calls.create_wq == CreateWork) return;
+  below = {calls.create_wq, calls.modify_wq, calls.destroy_wq};
+  calls.create_wq = CreateWork;
+  calls.modify_wq = ModifyWork;
+  calls.destroy_wq = DestroyWork;
+}
+
+ibv_wq* Mlx5Card::CreateWork(ibv_context* context, ibv_wq_init_attr* asked) {
+  ibv_wq* const soft = below.create_wq(context, asked);
+  if (soft == nullptr) return nullptr;
+  Mlx5Card& self = Only();
+  const std::lock_guard lock(self.mutex_);
+  const auto completions = self.completions_.find(asked->cq);
+  if (completions == self.completions_.end()) return soft;
+  auto made = std::make_unique<Work>();
+  made->soft = soft;
+  made->completions = completions->second.get();
+  made->count = std::max(std::bit_ceil(asked->max_wr), 4u);
+  made->ring = std::make_unique<mlx5_wqe_data_seg[]>(made->count);
+  self.work_[soft] = std::move(made);
+  return soft;
+}
+
+// Once a queue is in reset, nothing of before comes any more.
+int Mlx5Card::ModifyWork(ibv_wq* queue, ibv_wq_attr* attr) {
+  Mlx5Card& self = Only();
+  const std::lock_guard lock(self.mutex_);
+  const auto work = self.work_.find(queue);
+  if (work != self.work_.end() && attr->wq_state == IBV_WQS_RESET) {
+    self.TakeArrived(*work->second);
+    self.Write(*work->second->completions);
+    work->second->completions->waiting.clear();
+    work->second->taken = 0;
+    work->second->record = 0;
+  }
+  return below.modify_wq(queue, attr);
+}
+
+int Mlx5Card::DestroyWork(ibv_wq* queue) {
+  Mlx5Card& self = Only();
+  const std::lock_guard lock(self.mutex_);
+  self.work_.erase(queue);
+  return below.destroy_wq(queue);
+}
+
+int Mlx5Card::Tell(const mlx5dv_obj& what, uint64_t kinds) {
+  const std::lock_guard lock(mutex_);
+  if ((kinds & MLX5DV_OBJ_CQ) != 0) {
+    Completions& known = *completions_.at(what.cq.in);
+    *what.cq.out = {.buf = known.ring.get(),
+                    .dbrec = known.records,
+                    .cqe_cnt = known.count,
+                    .cqe_size = manner_.completion_size,
+                    .cq_uar = known.registers,
+                    .cqn = known.number,
+                    .comp_mask = 0};
+  }
+  if ((kinds & MLX5DV_OBJ_RWQ) != 0) {
+    Work& known = *work_.at(what.rwq.in);
+    *what.rwq.out = {.buf = known.ring.get(),
+                     .dbrec = &known.record,
+                     .wqe_cnt = known.count,
+                     .stride = manner_.segment_size,
+                     .comp_mask = 0};
+  }
+  return manner_.rings_error;
+}
+
+void Mlx5Card::Pump() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [queue, work] : work_) {
+    TakePosted(*work);
+    TakeArrived(*work);
+    Write(*work->completions);
+    Wake(*work->completions);
+  }
+}
+
+void Mlx5Card::Run() {
+  running_ = true;
+  thread_ = std::thread([this] {
+    while (running_) {
+      Pump();
+      std::this_thread::sleep_for(std::chrono::microseconds(5));
+    }
+  });
+}
+
+void Mlx5Card::Rest() {
+  running_ = false;
+  if (thread_.joinable()) thread_.join();
+}
+
+void Mlx5Card::TakePosted(Work& work) {
+  const auto told = static_cast<uint16_t>(be32toh(__atomic_load_n(&work.record, __ATOMIC_ACQUIRE)));
+  for (; work.taken != told; ++work.taken) {
+    const mlx5_wqe_data_seg& segment = work.ring[work.taken & (work.count - 1)];
+    ibv_sge place = {
+        .addr = be64toh(segment.addr), .length = be32toh(segment.byte_count), .lkey = be32toh(segment.lkey)};
+    ibv_recv_wr request{};
+    request.wr_id = work.taken;
+    request.sg_list = &place;
+    request.num_sge = 1;
+    ibv_recv_wr* bad = nullptr;
+    if (work.soft->post_recv(work.soft, &request, &bad) != 0) return;
+  }
+}
+
+void Mlx5Card::TakeArrived(Work& work) {
+  Completions& to = *work.completions;
+  ibv_poll_cq_attr attr{};
+  if (ibv_start_poll(to.soft, &attr) != 0) return;
+  do {
+    Done done{.counter = static_cast<uint16_t>(to.soft->wr_id), .status = to.soft->status, .said = {}};
+    done.said.wqe_counter = htobe16(done.counter);
+    done.said.op_own = (done.status == IBV_WC_SUCCESS ? MLX5_CQE_RESP_SEND : MLX5_CQE_RESP_ERR) << 4;
+    if (done.status == IBV_WC_SUCCESS) {
+      Describe(work, done);
+    } else {
+      BytesOf(done.said)[offsetof(mlx5_err_cqe, syndrome)] = SyndromeOf(done.status);
+    }
+    to.waiting.push_back(done);
+  } while (ibv_next_poll(to.soft) == 0);
+  ibv_end_poll(to.soft);
+}
+
+// As a card that hashes the ports of what is no fragment, and its hash is these ports.
+void Mlx5Card::Describe(const Work& work, Done& done) const {
+  ibv_cq_ex* const from = work.completions->soft;
+  mlx5_cqe64& said = done.said;
+  said.byte_cnt = htobe32(ibv_wc_read_byte_len(from));
+  said.sop_drop_qpn =
+      htobe32(uint32_t{0x0a} << 24 | ibv_wc_read_flow_tag(from));  // the opcode is above the mark
+  if (from->read_completion_ts != nullptr) said.timestamp = htobe64(ibv_wc_read_completion_ts(from));
+  if (const uint16_t tag = ibv_wc_read_cvlan(from); tag != 0) {
+    said.vlan_info = htobe16(tag);
+    said.l4_hdr_type_etc |= 1;
+  }
+  const mlx5_wqe_data_seg& segment = work.ring[done.counter & (work.count - 1)];
+  const auto* const frame = reinterpret_cast<const uint8_t*>(be64toh(segment.addr));
+  const bool six = frame[12] == 0x86 && frame[13] == 0xdd;
+  const bool four = frame[12] == 0x08 && frame[13] == 0x00;
+  if (!four && !six) return;
+  const uint8_t protocol = frame[14 + (six ? 6 : 9)];
+  const uint8_t ports = protocol == 6 ? 1 : protocol == 17 ? 2 : 0;  // TCP and UDP
+  said.l4_hdr_type_etc |= static_cast<uint8_t>(
+      (six ? MLX5_CQE_L3_HDR_TYPE_IPV6 : MLX5_CQE_L3_HDR_TYPE_IPV4) << 2 | (protocol == 6 ? 4 : ports) << 4);
+  const bool good =
+      four ? (ibv_wc_read_wc_flags(from) & IBV_WC_IP_CSUM_OK) != 0 : ports != 0 && ChecksumGood(frame + 14);
+  if (good) said.hds_ip_ext = MLX5_CQE_L2_OK | MLX5_CQE_L3_OK | MLX5_CQE_L4_OK;
+  BytesOf(said)[kHashKindAt] = static_cast<uint8_t>((six ? 2 : 1) << 2 | ports << 6);
+  std::memcpy(BytesOf(said) + kHashAt, frame + 14 + (six ? 40 : 20), 4);
+}
+
+void Mlx5Card::Write(Completions& to) {
+  while (!to.waiting.empty() && to.room() > 0) {
+    uint32_t members = 1;
+    const uint32_t most =
+        to.compressed ? std::min({manner_.most_in_block, to.room(), static_cast<uint32_t>(to.waiting.size())})
+                      : 1;
+    const Done& first = to.waiting.front();
+    while (members < most && first.status == IBV_WC_SUCCESS) {
+      const Done& next = to.waiting[members];
+      if (next.status != IBV_WC_SUCCESS || !Alike(first.said, next.said)) break;
+      ++members;
+    }
+    members > 1 ? WriteBlock(to, members) : WriteOne(to, first);
+    to.waiting.erase(to.waiting.begin(), to.waiting.begin() + members);
+  }
+}
+
+void Mlx5Card::Place(Completions& to, uint32_t number, mlx5_cqe64 completion, uint8_t owner) {
+  completion.op_own = 0;
+  mlx5_cqe64& place = to.ring[number & (to.count - 1)];
+  std::memcpy(&place, &completion, offsetof(mlx5_cqe64, op_own));
+  const uint8_t round = (number & to.count) != 0 ? 1 : 0;
+  __atomic_store_n(&place.op_own, static_cast<uint8_t>(owner | round), __ATOMIC_RELEASE);
+}
+
+void Mlx5Card::WriteOne(Completions& to, const Done& done) {
+  mlx5_cqe64 said = done.said;
+  if (manner_.spoil) manner_.spoil(said);
+  Place(to, to.written++, said, said.op_own);
+}
+
+// The title last: what belongs to it is there when it is seen.
+void Mlx5Card::WriteBlock(Completions& to, uint32_t members) {
+  for (uint32_t i = 0; i < members; i += 8) {
+    uint32_t minis[16] = {};
+    for (uint32_t j = 0; j < 8 && i + j < members; ++j) {
+      std::memcpy(&minis[2 * j], BytesOf(to.waiting[i + j].said) + kHashAt, 4);
+      minis[2 * j + 1] = to.waiting[i + j].said.byte_cnt;
+    }
+    std::memcpy(&to.ring[(to.written + (i == 0 ? 1 : i)) & (to.count - 1)], minis, sizeof(minis));
+  }
+  mlx5_cqe64 title = to.waiting.front().said;
+  title.byte_cnt = htobe32(members);
+  title.op_own |= kTitle;
+  if (manner_.spoil) manner_.spoil(title);
+  Place(to, to.written, title, title.op_own);
+  to.written += members;
+  ++manner_.blocks;
+}
+
+void Mlx5Card::Wake(Completions& to) {
+  const uint64_t rung =
+      be64toh(__atomic_exchange_n(&to.registers[MLX5_CQ_DOORBELL / 8], 0, __ATOMIC_ACQUIRE));
+  const auto asked = static_cast<uint32_t>(rung >> 32);
+  const bool known = static_cast<uint32_t>(rung) == to.number && asked == be32toh(to.records[1]) &&
+                     asked >> 28 == (to.events & 3);
+  if (known) {
+    to.armed = true;
+    to.armed_at = asked & 0xffffff;
+  }
+  if (!to.armed || (to.written & 0xffffff) == to.armed_at || to.channel == nullptr) return;
+  to.armed = false;
+  ++to.events;
+  const auto event = reinterpret_cast<uint64_t>(ibv_cq_ex_to_cq(to.soft));
+  (void)!write(to.channel->fd, &event, sizeof(event));
+}
+
+}  // namespace sluice::testing

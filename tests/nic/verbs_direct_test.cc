@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// Verbs ports that read and write the rings of an mlx5 card themselves. There is no such card here: one stands in for it, on
+// top of a software verbs device (mlx5/card.h).
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <cstring>
+
+#include "sluice/base/status.h"
+#include "sluice/packet/packet_pool.h"
+#include "tests/nic/mlx5_port.h"
+#include "tests/support/frames.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr QueueId kFirst{0}, kSecond{1};
+constexpr uint32_t kRing = 64;
+constexpr VerbsNicOptions kDirect = {.direct_receive = Want::kRequire};
+constexpr VerbsNicOptions kCompressed = {.direct_receive = Want::kRequire,
+                                         .compressed_completions = Want::kRequire};
+
+std::unique_ptr<PacketPool> Pool() {
+  return *PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff});
+}
+
+// A port of the card, and one of a plain software device that sends to it.
+class Ports {
+ public:
+  explicit Ports(const VerbsNicOptions& options = kDirect, uint16_t queues = 1)
+      : Ports(options, queues, MakeWirePair()) {}
+  ~Ports() {
+    CHECK(near_->Stop() == absl::OkStatus());
+    CHECK(far_->Stop() == absl::OkStatus());
+    CHECK(pool_->available() == pool_->options().packets);
+  }
+
+  Mlx5Library& library() { return library_; }
+  VerbsNicImpl& port() { return *near_; }
+  PacketPool& pool() { return *pool_; }
+
+  void Send(const std::vector<Bytes>& frames) {
+    Burst burst;
+    for (const Bytes& frame : frames) burst.Push(MakePacket(*pool_, frame));
+    REQUIRE(far_->tx(kFirst).Send(burst) == frames.size());
+    Settle();
+  }
+  // All frames get as far as the card.
+  void Settle() {
+    for (int i = 0; i < 4; ++i) {
+      library_.Pump();
+      far_->tx(kFirst).Reclaim();
+    }
+  }
+  Burst Receive(QueueId queue = kFirst) {
+    Burst burst;
+    near_->rx(queue).Receive(burst);
+    library_.Pump();
+    return burst;
+  }
+  // Of what is received for one frame.
+  PacketPtr Through(const Bytes& frame, QueueId queue = kFirst) {
+    Send({frame});
+    Burst burst = Receive(queue);
+    REQUIRE(burst.size() == 1);
+    PacketPtr packet = std::move(burst.PopFront());
+    CHECK(Same(*packet, frame));
+    return packet;
+  }
+  static bool Same(const Packet& packet, const Bytes& frame) {
+    return packet.length() == frame.size() && std::memcmp(packet.data(), frame.data(), frame.size()) == 0;
+  }
+  uint64_t Drops(DropReason reason) const { return near_->drops()[reason]; }
+  // Since the last call.
+  bool ToldOfError() {
+    const std::vector<NicEvent> events = near_->TakeEvents();
+    return std::any_of(events.begin(), events.end(),
+                       [](const NicEvent& event) { return event.kind == NicEvent::Kind::kQueueError; });
+  }
+
+ private:
+  using Wires = std::pair<std::unique_ptr<Wire>, std::unique_ptr<Wire>>;
+  Ports(const VerbsNicOptions& options, uint16_t queues, Wires wires)
+      : pool_(Pool()),
+        card_(library_.path(), {}, std::move(wires.first)),
+        soft_({.name = "soft1"}, std::move(wires.second)),
+        near_(card_.OpenNic(options)),
+        far_(OpenOn(soft_, {.device = "soft1"})) {
+    REQUIRE(near_->Start({.rx_queues = queues, .rx_ring = kRing, .tx_ring = kRing, .pool = pool_.get()}) ==
+            absl::OkStatus());
+    REQUIRE(far_->Start({.rx_ring = kRing, .tx_ring = 256, .pool = pool_.get()}) == absl::OkStatus());
+    library_.Pump();
+  }
+
+  Mlx5Library library_;
+  const std::unique_ptr<PacketPool> pool_;
+  Mlx5Device card_;
+  SoftContext soft_;
+  std::unique_ptr<VerbsNicImpl> near_;
+  std::unique_ptr<VerbsNic> far_;
+};
+
+Bytes Numbered(uint32_t number) {
+  return UdpFrame({.source_port = static_cast<uint16_t>(number), .payload_size = 20 + number % 1000});
+}
+
+// Sends so many frames in bursts of up to `most`, and checks that all come, in order and byte by byte.
+void Exchange(Ports& ports, uint32_t frames, uint32_t most) {
+  uint32_t sent = 0;
+  for (uint32_t received = 0; received < frames;) {
+    std::vector<Bytes> burst;
+    for (uint32_t i = 0; i < 1 + sent % most && sent < frames; ++i) burst.push_back(Numbered(sent++));
+    ports.Send(burst);
+    for (Burst got = ports.Receive(); !got.empty(); got = ports.Receive()) {
+      for (const Packet* packet : got) {
+        if (!Ports::Same(*packet, Numbered(received++))) FAIL(received);
+      }
+    }
+    REQUIRE(received == sent);
+  }
+}
+
+TEST_CASE("frames come through an mlx5 card's rings as they were sent, round after round") {
+  Ports ports;
+  Exchange(ports, 3000, 40);
+  CHECK(ports.library()->blocks == 0);
+  CHECK(ports.port().rx(kFirst).stats().packets == 3000);
+  CHECK(ports.port().drops().total() == 0);
+}
+
+TEST_CASE("frames come through blocks of an mlx5 card's completions as they were sent") {
+  Ports ports(kCompressed);
+  ports.library()->most_in_block = GENERATE(2u, 7u, 8u, 9u, 33u, 64u);
+  Exchange(ports, 3000, 40);
+  CHECK(ports.library()->blocks > 10);
+  CHECK(ports.port().drops().total() == 0);
+}
+
+TEST_CASE("a block that is longer than the burst has room is received in parts") {
+  Ports ports(kCompressed);
+  std::vector<Bytes> frames;
+  for (uint32_t i = 0; i < 50; ++i) frames.push_back(Numbered(i));
+  ports.Send(frames);
+  REQUIRE(ports.library()->blocks == 1);
+  uint32_t next = 0;
+  while (next < 50) {
+    Burst burst;
+    while (burst.room() > 7) burst.Push(ports.pool().GetOne());
+    REQUIRE(ports.port().rx(kFirst).Receive(burst) == std::min(7u, 50 - next));
+    for (size_t i = Burst::kCapacity - 7; i < burst.size(); ++i) CHECK(Ports::Same(burst[i], frames[next++]));
+    ports.library().Pump();
+  }
+}
+
+TEST_CASE(
+    "checksums, hashes and their kinds are told by direct receive, of both families and with several "
+    "queues") {
+  Ports ports(kDirect, GENERATE(uint16_t{1}, uint16_t{2}));
+  const auto check = [&](const Bytes& frame, RssType type) {
+    Burst burst;
+    ports.Send({frame});
+    if ((burst = ports.Receive(kFirst)).empty() && ports.port().rx_count() > 1)
+      burst = ports.Receive(kSecond);
+    REQUIRE(burst.size() == 1);
+    CHECK(burst[0].l3_checksum == ChecksumVerdict::kGood);
+    CHECK(burst[0].l4_checksum == ChecksumVerdict::kGood);
+    CHECK(burst[0].rss_type == type);
+    CHECK(burst[0].rss_hash == (1000u << 16 | 2000));  // what the card takes for a hash
+  };
+  check(UdpFrame({}), RssType::kIpv4Udp);
+  check(TcpFrame({}), RssType::kIpv4Tcp);
+  check(UdpFrame({.source = "2001:db8::1", .destination = "2001:db8::2"}), RssType::kIpv6Udp);
+  check(TcpFrame({.source = "2001:db8::1", .destination = "2001:db8::2"}), RssType::kIpv6Tcp);
+}
+
+TEST_CASE("what the card does not vouch for, direct receive leaves open") {
+  Ports ports;
+  Bytes wrong = UdpFrame({});
+  wrong.back() ^= 1;
+  const PacketPtr bad = ports.Through(wrong);
+  CHECK(bad->l4_checksum == ChecksumVerdict::kUnknown);
+  const PacketPtr arp = ports.Through(ArpFrame({}));
+  CHECK(arp->l3_checksum == ChecksumVerdict::kUnknown);
+  CHECK(arp->rss_type == RssType::kNone);
+  ports.library()->spoil = [](mlx5_cqe64& said) {
+    said.rsvd0[0] |= 1;
+  };  // the verdicts are of inside a tunnel
+  CHECK(ports.Through(UdpFrame({}))->l4_checksum == ChecksumVerdict::kUnknown);
+}
+
+TEST_CASE("marks, stripped tags and stamps are told by direct receive") {
+  VerbsNicOptions options = kDirect;
+  options.strip_vlan = options.stamp = true;
+  Ports ports(options);
+  REQUIRE(ports.port()
+              .InstallRule(*Rule::Parse(
+                  "pattern eth dst is 02:00:00:00:00:02 / end actions queue index 0 / mark id 77 / end"))
+              .ok());
+  ports.Send({UdpFrame({.vlans = {0x6123}}), UdpFrame({.destination_mac = "02:00:00:00:00:03"})});
+  const Burst burst = ports.Receive();
+  REQUIRE(burst.size() == 2);
+  CHECK(burst[0].mark() == 77);
+  CHECK(burst[0].vlan_stripped);
+  CHECK(burst[0].vlan_tci == 0x6123);
+  CHECK(Ports::Same(burst[0], UdpFrame({})));
+  CHECK(burst[0].timestamp() != 0);
+  CHECK(burst[1].mark() == 0);
+  CHECK_FALSE(burst[1].vlan_stripped);
+}
+
+TEST_CASE("a completion that cannot be costs its frame, and the queue is made ready again") {
+  const auto [spoil, text] = GENERATE(table<void (*)(mlx5_cqe64&), const char*>(
+      {{[](mlx5_cqe64& said) { said.op_own = MLX5_CQE_RESP_WR_IMM << 4; }, "of another kind"},
+       {[](mlx5_cqe64& said) { said.byte_cnt = htobe32(1 << 20); }, "longer than its buffer"},
+       {[](mlx5_cqe64& said) {
+          said.wqe_counter = htobe16(static_cast<uint16_t>(be16toh(said.wqe_counter) + 5));
+        },
+        "of another request"}}));
+  INFO(text);
+  Ports ports;
+  Exchange(ports, 100, 20);
+  ports.library()->spoil = spoil;
+  ports.Send({Numbered(1)});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
+  CHECK(ports.ToldOfError());
+  ports.library()->spoil = nullptr;
+  Exchange(ports, 300, 20);
+}
+
+TEST_CASE("frames behind one that ended a queue are counted, each once") {
+  Ports ports;
+  bool first = true;
+  ports.library()->spoil = [&first](mlx5_cqe64& said) {
+    if (std::exchange(first, false)) said.byte_cnt = htobe32(1 << 20);
+  };
+  ports.Send({Numbered(0), Numbered(1), Numbered(2), Numbered(3)});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kDeviceError) == 4);
+  Exchange(ports, 100, 20);
+}
+
+TEST_CASE("a frame too long for a buffer is counted by direct receive, and the queue goes on") {
+  Ports ports;
+  ports.library()->spoil = [](mlx5_cqe64& said) {
+    said.op_own = MLX5_CQE_RESP_ERR << 4;
+    reinterpret_cast<mlx5_err_cqe&>(said).syndrome = 0x01;
+  };
+  ports.Send({Numbered(1), Numbered(2)});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kTooLong) == 2);
+  ports.library()->spoil = nullptr;
+  Exchange(ports, 200, 20);
+  CHECK_FALSE(ports.ToldOfError());
+}
+
+TEST_CASE("a block that cannot be ends its queue, which says so and gives all back at Stop") {
+  const uint32_t members = GENERATE(0u, 1u, 100000u);
+  Ports ports(kCompressed);
+  ports.library()->spoil = [members](mlx5_cqe64& said) {
+    if ((said.op_own & 0xc) == 0xc) said.byte_cnt = htobe32(members);
+  };
+  ports.Send({Numbered(1), Numbered(2), Numbered(3)});
+  for (int i = 0; i < 5; ++i) CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
+  CHECK(ports.ToldOfError());
+}
+
+TEST_CASE("a work queue that fails is filled again by direct receive, and frames come as before") {
+  Ports ports(GENERATE(kDirect, kCompressed));
+  for (int round = 0; round < 5; ++round) {
+    Exchange(ports, 100, 30);
+    ibv_wq_attr attr{};
+    attr.attr_mask = IBV_WQ_ATTR_STATE;
+    attr.wq_state = IBV_WQS_ERR;
+    REQUIRE(ibv_modify_wq(ports.port().receiver(kFirst).work(), &attr) == 0);
+    ports.library().Pump();
+    CHECK(ports.Receive().empty());
+    CHECK(ports.port().receiver(kFirst).work()->state == IBV_WQS_RDY);
+    ports.library().Pump();
+  }
+  CHECK(ports.port().drops().total() == 0);
+}
+
+TEST_CASE("what nobody received counts as stopped, also from a block that was begun") {
+  Ports ports(kCompressed);
+  std::vector<Bytes> frames(30, Numbered(1));
+  ports.Send(frames);
+  Burst burst;
+  while (burst.room() > 5) burst.Push(ports.pool().GetOne());
+  REQUIRE(ports.port().rx(kFirst).Receive(burst) == 5);
+  REQUIRE(ports.port().Stop() == absl::OkStatus());
+  CHECK(ports.Drops(DropReason::kStopped) == 25);
+}
+
+TEST_CASE("completions are 64 bytes each, and there is room for a block beside what comes while it is read") {
+  const bool compressed = GENERATE(false, true);
+  Ports ports(compressed ? kCompressed : kDirect);
+  const auto& call = ports.library()->completions_calls.back();
+  CHECK(call.entries == (compressed ? 2 * kRing - 1 : kRing));
+  CHECK(call.size == 64);
+  const uint64_t block = compressed ? uint64_t{MLX5DV_CQ_INIT_ATTR_MASK_COMPRESSED_CQE} : 0;
+  CHECK(call.fields == (MLX5DV_CQ_INIT_ATTR_MASK_CQE_SIZE | block));
+  CHECK(call.format == (compressed ? MLX5DV_CQE_RES_FORMAT_HASH : 0));
+}
+
+// What a port says of a mode.
+ModeInForce ModeOf(const Nic& nic, const std::string& name) {
+  for (ModeInForce& one : nic.modes()) {
+    if (one.name == name) return one;
+  }
+  FAIL(name);
+  return {};
+}
+
+TEST_CASE("direct receive is off unless it is asked for, and then said to be used") {
+  Mlx5Library library;
+  Mlx5Device device(library.path());
+  CHECK(device.Told("direct receive").detail == "by rings in memory; not asked for");
+  CHECK(device.Told("direct receive", kCompressed).detail == "by rings in memory; used");
+  CHECK(device.Told("compressed completions", kCompressed).detail == "up to 64 in one; used");
+  CHECK(device.Told("compressed completions", {.compressed_completions = Want::kPrefer}).detail ==
+        "up to 64 in one; not used: direct_receive is off");
+  CHECK_FALSE(ModeOf(*device.OpenNic({}), "direct-receive").active);
+  CHECK(ModeOf(*device.OpenNic({}), "direct-receive").reason.empty());
+  CHECK(ModeOf(*device.OpenNic(kCompressed), "direct-receive").active);
+  CHECK(ModeOf(*device.OpenNic(kCompressed), "compressed-completions").active);
+}
+
+TEST_CASE("where rings cannot be read, direct receive tells why, and verbs are used or the port is refused") {
+  Mlx5Library library;
+  SoftwareVerbsOptions soft;
+  std::string missing;
+  SECTION("no library") {
+    missing = std::string(SLUICE_MLX5_STAND_IN_OLD) + " is not loaded, as it would be for an mlx5 device";
+  }
+  SECTION("no work queues") {
+    soft.hardware.max_work_queues = 0;
+    missing = "the device has no work queues that frames are spread over";
+  }
+  SECTION("completions of another size") {
+    library->completion_size = 128;
+    missing = "the card's rings look like none that are known here: Protocol error (EPROTO)";
+  }
+  SECTION("segments of another size") {
+    library->segment_size = 32;
+    missing = "the card's rings look like none that are known here: Protocol error (EPROTO)";
+  }
+  SECTION("a library that refuses") {
+    library->rings_error = EINVAL;
+    missing = "libmlx5 does not tell where the rings are: Invalid argument (EINVAL)";
+  }
+  SECTION("no completion queue") {
+    library->completions_error = ENOMEM;
+    missing = "no completion queue of 2: Cannot allocate memory (ENOMEM)";
+  }
+  Mlx5Device device(
+      missing.find("is not loaded") == std::string::npos ? library.path() : SLUICE_MLX5_STAND_IN_OLD, soft);
+  const auto pool = Pool();
+  const auto nic = device.OpenNic({.direct_receive = Want::kPrefer});
+  const ModeInForce mode = ModeOf(*nic, "direct-receive");
+  CHECK_FALSE(mode.active);
+  CHECK(mode.reason == missing);
+  CHECK(nic->Start({.rx_ring = kRing, .tx_ring = kRing, .pool = pool.get()}) == absl::OkStatus());
+  CHECK(nic->receiver(kFirst).direct() == nullptr);
+  const absl::Status refused = device.Open(kDirect).status();
+  CHECK(refused.code() == absl::StatusCode::kUnimplemented);
+  CHECK(ProblemOf(refused)->capability == "direct receive");
+  CHECK(ProblemOf(refused)->what == missing);
+}
+
+TEST_CASE("blocks are not asked for where the card has none, or stamps, or nobody reads rings") {
+  Mlx5Library library;
+  Mlx5Device device(library.path());
+  VerbsNicOptions options = {.direct_receive = Want::kPrefer, .compressed_completions = Want::kRequire};
+  std::string missing;
+  SECTION("none") {
+    library->tells.cqe_comp_caps = {};
+    missing = "cqe_comp_caps.max_num is 0";
+  }
+  SECTION("no hashes") {
+    library->tells.cqe_comp_caps.supported_format = MLX5DV_CQE_RES_FORMAT_CSUM;
+    missing = "cqe_comp_caps has no format with hashes";
+  }
+  SECTION("stamps") {
+    options.stamp = true;
+    missing = "the card's stamps are one for a whole block";
+  }
+  SECTION("no direct receive") {
+    options.direct_receive = Want::kOff;
+    missing = "direct_receive is off";
+  }
+  const absl::Status refused = device.Open(options).status();
+  CHECK(ProblemOf(refused)->capability == "compressed completions");
+  CHECK(ProblemOf(refused)->what == missing);
+  options.compressed_completions = Want::kPrefer;
+  CHECK(ModeOf(*device.OpenNic(options), "compressed-completions").reason == missing);
+}
+
+// The card on a thread of its own, with real concurrency between it and the port.
+Subject CardSubject(const VerbsNicOptions& options) {
+  Subject subject = VerbsSubject();
+  subject.open = [options] {
+    struct Around {
+      explicit Around(std::pair<std::unique_ptr<Wire>, std::unique_ptr<Wire>> wires)
+          : device(library.path(), {}, std::move(wires.first)),
+            soft({.name = "soft1"}, std::move(wires.second)) {}
+      Mlx5Library library;
+      Mlx5Device device;
+      SoftContext soft;
+    };
+    const auto around = std::make_shared<Around>(MakeWirePair());
+    around->library.Run();
+    Rig rig;
+    VerbsNicOptions near = options;
+    near.mac = MacAddress({2, 0, 0, 0, 0, 1});
+    rig.a = around->device.OpenNic(near);
+    rig.b = OpenOn(around->soft, {.device = "soft1", .mac = MacAddress({2, 0, 0, 0, 0, 2})});
+    rig.around = around;
+    return rig;
+  };
+  return subject;
+}
+
+TEST_CASE("a verbs port keeps the promises of a Nic by direct receive", "[conformance]") {
+  Subject subject = CardSubject(GENERATE(kDirect, kCompressed));
+  subject.ring = 1024;
+  subject.restarts = 10;
+  CheckConformance(subject);
+}
+
+}  // namespace
+}  // namespace sluice::testing

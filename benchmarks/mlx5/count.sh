@@ -3,7 +3,8 @@
 # How many instructions a 64-byte packet takes through an mlx5 card's descriptors, received and sent on in bursts of 32: by a
 # verbs port of ours and the driver under it (libmlx5), and by DPDK's driver (net_mlx5). No card is needed: the drivers run
 # over rings made up in memory (libmlx5_rings.c, dpdk_rings.c), our backend over calls that do nothing (port_turns.cc), and
-# callgrind counts. It says nothing of cycles, cache lines or PCIe.
+# callgrind counts. A port that receives directly (VerbsNicOptions::direct_receive) reads rings made up in memory, too
+# (hollow_card.cc), and needs libmlx5 for sending only. It says nothing of cycles, cache lines or PCIe.
 #
 #   sh benchmarks/mlx5/count.sh
 #
@@ -41,10 +42,10 @@ source_of() {
   echo "$out/sources/$source"
 }
 
-# count <label> <functions and objects of the program itself> <program> <mode>
+# count <label> <functions and objects of the program itself> <program> <mode> [<its other argument>]
 count() {
   profile=$out/profile
-  packets=$(valgrind -q --tool=callgrind --collect-atstart=no --callgrind-out-file="$profile" "$3" "$4" 2>/dev/null |
+  packets=$(valgrind -q --tool=callgrind --collect-atstart=no --callgrind-out-file="$profile" "$3" "$4" ${5:+"$5"} 2>/dev/null |
     sed -n 's/^packets //p')
   [ -n "$packets" ] || { echo "$1: the program failed"; return; }
   callgrind_annotate --auto=no --threshold=100 "$profile" |
@@ -65,6 +66,11 @@ g++ -std=c++20 -O2 -I. -Iinclude $here/port_turns.cc -o "$out/port_turns" -L"$li
   $(pkg-config --libs libibverbs absl_status absl_statusor absl_strings absl_time)
 for mode in plain extended; do
   count "sluice's verbs backend, $mode sends" '\[.*/port_turns\]' "$out/port_turns" $mode
+done
+g++ -std=c++20 -O2 -fPIC -shared -Wl,-soname,libmlx5.so.1 $here/hollow_card.cc -o "$out/hollow_card.so" -libverbs
+for mode in direct compressed; do
+  count "the same, receives $mode, extended sends" '\[.*/(port_turns|hollow_card.so)\]' "$out/port_turns" $mode \
+    "$out/hollow_card.so"
 done
 
 if rdma=${RDMA_CORE_SOURCE:-$(source_of libibverbs-dev rdma-core)}; then
@@ -87,6 +93,7 @@ if rdma=${RDMA_CORE_SOURCE:-$(source_of libibverbs-dev rdma-core)}; then
   for mode in plain extended; do
     count "libmlx5 under it, $mode sends" ':(Turn|Post|Poll|SendPlain|SendExtended|main) ' "$out/libmlx5_rings" $mode
   done
+  count "libmlx5 under it, extended sends alone" ':(Turn|Post|Poll|SendPlain|SendExtended|main) ' "$out/libmlx5_rings" sends
 else
   echo "libmlx5: not counted: the sources of rdma-core are not to be had; name a folder in RDMA_CORE_SOURCE"
 fi

@@ -4,6 +4,7 @@
 // only inside of the calls; count.sh builds and runs it.
 //
 //   libmlx5_rings plain | extended       sends by ibv_post_send, or by ibv_wr_start and the like
+//   libmlx5_rings sends                  the latter, and counts no receiving: under ports that receive by themselves
 //
 // Needs the driver's private headers, which rdma-core's sources have and its packages have not.
 #include <stdlib.h>
@@ -23,7 +24,7 @@ int PostSend(struct ibv_qp*, struct ibv_send_wr*, struct ibv_send_wr**) OF_ARCHI
 int FillCalls(struct mlx5_qp*, const struct ibv_qp_init_attr_ex*, const struct mlx5dv_qp_init_attr*)
     OF_ARCHIVE(mlx5_qp_fill_wr_pfns);
 
-static int counts;
+static int counts, counts_receiving = 1;
 #define TOGGLE \
   if (counts) CALLGRIND_TOGGLE_COLLECT
 
@@ -177,15 +178,19 @@ static void Turn(uint32_t turn, int extended) {
   const uint64_t first = (uint64_t)turn * kBurst;
   for (uint32_t i = 0; i < kBurst; ++i) Complete(&received, turn * kBurst + i, 1, 0, MLX5_CQE_RESP_SEND);
   struct ibv_wc last = {};
+  const int counts_sending = counts;
+  counts = counts && counts_receiving;
   if (Poll(&received, 64, &last) != kBurst || last.wr_id != first + kBurst - 1) abort();
   Post(first + kRing - kBurst);
+  counts = counts_sending;
   if ((extended ? SendExtended(first) : SendPlain(first)) != 0) abort();
   Complete(&sent, turn, 2, (uint16_t)(first + kBurst - 1), MLX5_CQE_REQ);
   if (Poll(&sent, 16, &last) != 1 || last.wr_id != first + kBurst - 1) abort();
 }
 
 int main(int argc, char** argv) {
-  const int extended = argc > 1 && strcmp(argv[1], "extended") == 0;
+  counts_receiving = argc < 2 || strcmp(argv[1], "sends") != 0;
+  const int extended = argc > 1 && strcmp(argv[1], "plain") != 0;
   MakeCard();
   for (uint64_t posted = 0; posted < kRing - kBurst; posted += kBurst) Post(posted);
   for (uint32_t i = 0; i < kWarmUp; ++i) Turn(i, extended);

@@ -6,10 +6,11 @@
 //
 //   Post ──▶ work ring ──▶ card ──▶ completion ring ──Next──▶ Mlx5Arrival     Release: the card may write there again
 //
+// Who reads many works on a copy, which he puts back: what is read next then stays in registers.
 // Threads: one at a time. No call but Arm leaves memory for the card's registers, and none is a system call.
 
-#include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "nic/verbs/mlx5_ring_internal.h"
 #include "sluice/packet/packet.h"
@@ -46,12 +47,14 @@ class Mlx5Receiver {
   void Prepare(uint32_t bytes, uint32_t key);
 
   // What came next; false when nothing has, or the ring is spoilt.
-  bool Next(Mlx5Arrival& arrival) {
+  [[gnu::always_inline]] bool Next(Mlx5Arrival& arrival) {
     if (in_block_ != 0) return NextOfBlock(arrival);
     const Mlx5Completion& place = PlaceOf(read_);
     const uint8_t owner = OwnerOf(place);
-    if (OpcodeOf(owner) == Mlx5Opcode::kNothing || (owner & kMlx5Round) != RoundOf(read_)) return false;
-    if ((owner & kMlx5FormatMask) == kMlx5FormatMask) return OpenBlock(place) && NextOfBlock(arrival);
+    if (owner != Mlx5Owner(Mlx5Opcode::kReceived, RoundOf(read_))) {
+      if (OpcodeOf(owner) == Mlx5Opcode::kNothing || (owner & kMlx5Round) != RoundOf(read_)) return false;
+      if ((owner & kMlx5FormatMask) == kMlx5FormatMask) return OpenBlock(place) && NextOfBlock(arrival);
+    }
     ++read_;
     arrival = {
         .said = &place, .bytes = place.bytes.get(), .hash = place.hash.get(), .counter = place.counter.get()};
@@ -97,9 +100,36 @@ class Mlx5Receiver {
   }
   uint8_t RoundOf(uint32_t number) const { return (number & rings_.completion_count) != 0 ? kMlx5Round : 0; }
   Mlx5Segment& Segment(uint32_t number) const { return rings_.segments[number & (rings_.segment_count - 1)]; }
-  bool OpenBlock(const Mlx5Completion& title);
-  bool NextOfBlock(Mlx5Arrival& arrival);
-  void CloseBlock();
+  bool OpenBlock(const Mlx5Completion& title) {
+    const uint32_t members = title.bytes.get();
+    spoilt_ = members < 2 || members > rings_.completion_count;
+    if (spoilt_) return false;
+    in_block_ = members;
+    of_block_ = 0;
+    return true;
+  }
+  // The title stays as it is until the block was read: the card may write there only when it was released.
+  [[gnu::always_inline]] bool NextOfBlock(Mlx5Arrival& arrival) {
+    const Mlx5Completion& title = PlaceOf(read_);
+    const uint32_t at = of_block_ % Mlx5Block::kMinis;
+    const uint32_t minis = of_block_ < Mlx5Block::kMinis ? 1 : of_block_ - at;
+    Mlx5MiniCompletion mini;
+    std::memcpy(&mini, reinterpret_cast<const uint8_t*>(&PlaceOf(read_ + minis)) + at * sizeof(mini),
+                sizeof(mini));
+    arrival = {.said = &title,
+               .bytes = mini.bytes.get(),
+               .hash = mini.hash.get(),
+               .counter = static_cast<uint16_t>(title.counter.get() + of_block_)};
+    if (++of_block_ == in_block_) CloseBlock();
+    return true;
+  }
+  void CloseBlock() {
+    for (uint32_t i = 1; i < in_block_; ++i) {
+      PlaceOf(read_ + i).owner = Mlx5Owner(Mlx5Opcode::kNothing, RoundOf(read_ + i));
+    }
+    read_ += in_block_;
+    in_block_ = 0;
+  }
 
   Mlx5Rings rings_;
   uint32_t read_ = 0;  // completions ever; of a block, when all of it was

@@ -9,31 +9,29 @@ namespace sluice {
 namespace {
 
 // What was hashed, by Mlx5Completion::hash_kind: addresses in bits 2 and 3, ports in bits 6 and 7.
-constexpr std::array<RssType, 16> kRssTypes = [] {
-  std::array<RssType, 16> types{};
-  constexpr size_t kIpv4 = 1, kIpv6 = 2, kTcp = 1 << 2, kUdp = 2 << 2;
-  types[kIpv4] = RssType::kIpv4;
-  types[kIpv4 | kTcp] = RssType::kIpv4Tcp;
-  types[kIpv4 | kUdp] = RssType::kIpv4Udp;
-  types[kIpv6] = RssType::kIpv6;
-  types[kIpv6 | kTcp] = RssType::kIpv6Tcp;
-  types[kIpv6 | kUdp] = RssType::kIpv6Udp;
+constexpr std::array<RssType, 256> kRssTypes = [] {
+  constexpr std::array<RssType, 3> kIpv4 = {RssType::kIpv4, RssType::kIpv4Tcp, RssType::kIpv4Udp};
+  constexpr std::array<RssType, 3> kIpv6 = {RssType::kIpv6, RssType::kIpv6Tcp, RssType::kIpv6Udp};
+  std::array<RssType, 256> types{};
+  for (size_t kind = 0; kind < types.size(); ++kind) {
+    const size_t addresses = kind >> 2 & 3, ports = kind >> 6;
+    if (ports < kIpv4.size() && addresses == 1) types[kind] = kIpv4[ports];
+    if (ports < kIpv6.size() && addresses == 2) types[kind] = kIpv6[ports];
+  }
   return types;
 }();
-RssType RssTypeOf(uint8_t kind) { return kRssTypes[(kind >> 2 & 3) | (kind >> 6) << 2]; }
 
-void PutBack(Packet* packet, uint32_t headroom) {
-  packet->Restart(headroom, 0);
-  PacketPool::Put(&packet, 1);
+// Verdicts on headers in a tunnel say nothing of those outside, and are left out.
+bool Vouches(const Mlx5Completion& said) {
+  constexpr uint8_t kBoth = Mlx5Completion::kL3Good | Mlx5Completion::kL4Good;
+  return (said.verdicts & kBoth) == kBoth && (said.tunnel & Mlx5Completion::kTunnel) == 0;
 }
 
 }  // namespace
 
 void VerbsRxQueue::PollDirect(Burst& burst) {
   Mlx5Receiver& rings = *receiver_.direct();
-  Mlx5Arrival arrival;
-  while (burst.room() > 0 && !broken_ && rings.Next(arrival)) {
-    if (Packet* const packet = DescribeDirect(arrival)) burst.PushRaw(packet);
+  while (burst.room() > 0 && !broken_ && TakeRun(burst)) {
   }
   rings.Release();
   if (!rings.spoilt() || dead_) [[likely]]
@@ -42,49 +40,59 @@ void VerbsRxQueue::PollDirect(Burst& burst) {
   broken_ = dead_ = true;
 }
 
-// Null when it is no frame, or none that can be. Requests are done in the order in which they were posted: one that is not
-// the oldest means that the card and we no longer speak of the same.
-Packet* VerbsRxQueue::DescribeDirect(const Mlx5Arrival& arrival) {
-  const Mlx5Completion& said = *arrival.said;
-  if (posted_->count() == 0 || !receiver_.direct()->IsOf(arrival, posted_->first())) [[unlikely]] {
-    CountFailure(Mlx5Syndrome::kOperation);
-    return nullptr;
+// Takes frames as long as each came into the oldest buffer, and deals with what ends that. False when nothing more is there.
+bool VerbsRxQueue::TakeRun(Burst& burst) {
+  Mlx5Receiver rings = *receiver_.direct();
+  const absl::Span<Packet* const> oldest = posted_->Oldest(burst.room());
+  const uint64_t first = posted_->first();
+  const Packet::Arrival where = arrival_;
+  const uint32_t headroom = headroom_, longest = longest_;
+  const uint32_t marks = arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG) ? Mlx5Completion::kMarkMask : 0;
+  const uint8_t tags = arrivals_.card_strips() ? Mlx5Completion::kTagTaken : 0;
+  const bool stamps = arrivals_.card_stamps();
+  Packet** const to = burst.Extend(oldest.size());
+  size_t taken = 0;
+  Mlx5Arrival arrival;
+  bool more = false, sound = true;
+  for (; taken < oldest.size() && (more = rings.Next(arrival)); ++taken) {
+    const Mlx5Completion& said = *arrival.said;
+    sound = rings.IsOf(arrival, first + taken) && OpcodeOf(said.owner) == Mlx5Opcode::kReceived &&
+            arrival.bytes <= longest;
+    if (!sound) [[unlikely]]
+      break;
+    Packet* const packet = to[taken] = oldest[taken];
+    packet->Restart(headroom, arrival.bytes);
+    packet->Arrive(where);
+    if (Vouches(said)) packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
+    packet->rss_hash = arrival.hash;
+    packet->rss_type = kRssTypes[said.hash_kind];
+    if (const uint32_t mark = said.mark.get() & marks; mark != 0) packet->set_mark(mark);
+    if ((said.headers & tags) != 0) {
+      packet->vlan_tci = said.vlan_tci.get();
+      packet->vlan_stripped = true;
+    }
+    if (stamps) packet->set_timestamp(stamps_.TimeOf(said.stamp.get()));
   }
-  Packet* const packet = posted_->Pop();
-  if (OpcodeOf(said.owner) != Mlx5Opcode::kReceived) [[unlikely]] {
-    const bool failed = OpcodeOf(said.owner) == Mlx5Opcode::kReceiveFailed;
-    CountFailure(failed ? static_cast<Mlx5Syndrome>(said.stamp.get() & 0xff) : Mlx5Syndrome::kOperation);
-    PutBack(packet, headroom_);
-    return nullptr;
-  }
-  if (arrival.bytes > longest_) [[unlikely]] {
-    CountFailure(Mlx5Syndrome::kOperation);
-    PutBack(packet, headroom_);
-    return nullptr;
-  }
-  packet->Restart(headroom_, arrival.bytes);
-  packet->Arrive(arrival_);
-  FinishDirect(*packet, arrival);
-  return packet;
+  burst.DropBack(oldest.size() - taken);
+  posted_->Drop(taken);
+  if (oldest.empty() && rings.Next(arrival)) sound = false;
+  *receiver_.direct() = rings;
+  if (!sound) [[unlikely]]
+    DropUnsound(arrival);
+  return more;
 }
 
-// Verdicts on headers in a tunnel say nothing of those outside, and are left out.
-void VerbsRxQueue::FinishDirect(Packet& packet, const Mlx5Arrival& arrival) {
+// Requests are done in the order in which they were posted: one that is not the oldest means that the card and we no longer
+// speak of the same.
+void VerbsRxQueue::DropUnsound(Mlx5Arrival arrival) {
   const Mlx5Completion& said = *arrival.said;
-  if ((said.tunnel & Mlx5Completion::kTunnel) == 0) {
-    constexpr uint8_t kBoth = Mlx5Completion::kL3Good | Mlx5Completion::kL4Good;
-    if ((said.verdicts & kBoth) == kBoth) packet.l3_checksum = packet.l4_checksum = ChecksumVerdict::kGood;
-  }
-  packet.rss_hash = arrival.hash;
-  packet.rss_type = RssTypeOf(said.hash_kind);
-  if (arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG)) {
-    if (const uint32_t mark = said.mark.get() & Mlx5Completion::kMarkMask; mark != 0) packet.set_mark(mark);
-  }
-  if (arrivals_.card_strips() && (said.headers & Mlx5Completion::kTagTaken) != 0) {
-    packet.vlan_tci = said.vlan_tci.get();
-    packet.vlan_stripped = true;
-  }
-  if (arrivals_.card_stamps()) packet.set_timestamp(stamps_.TimeOf(said.stamp.get()));
+  if (posted_->count() == 0 || !receiver_.direct()->IsOf(arrival, posted_->first()))
+    return CountFailure(Mlx5Syndrome::kOperation);
+  const bool failed = OpcodeOf(said.owner) == Mlx5Opcode::kReceiveFailed;
+  CountFailure(failed ? static_cast<Mlx5Syndrome>(said.stamp.get() & 0xff) : Mlx5Syndrome::kOperation);
+  Packet* packet = posted_->Pop();
+  packet->Restart(headroom_, 0);
+  PacketPool::Put(&packet, 1);
 }
 
 // A queue that cannot go on is made ready again; of a request that was given back unused, no frame was in it.

@@ -94,8 +94,8 @@ class VerbsRxQueue final : public RxQueue {
   void TakeEvent();
 
   void PollDirect(Burst& burst);
-  Packet* DescribeDirect(const Mlx5Arrival& arrival);
-  void FinishDirect(Packet& packet, const Mlx5Arrival& arrival);
+  bool TakeRun(Burst& burst);
+  void DropUnsound(Mlx5Arrival arrival);
   void CountFailure(Mlx5Syndrome syndrome);
 
   const QueueId id_;

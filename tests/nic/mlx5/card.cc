@@ -194,8 +194,9 @@ void Mlx5Card::TakeArrived(Work& work) {
   do {
     Done done{.counter = static_cast<uint16_t>(to.soft->wr_id), .status = to.soft->status, .said = {}};
     done.said.wqe_counter = htobe16(done.counter);
-    done.said.op_own = (done.status == IBV_WC_SUCCESS ? MLX5_CQE_RESP_SEND : MLX5_CQE_RESP_ERR) << 4;
-    if (done.status == IBV_WC_SUCCESS) {
+    const bool came = done.status == IBV_WC_SUCCESS;
+    done.said.op_own = static_cast<uint8_t>((came ? MLX5_CQE_RESP_SEND : MLX5_CQE_RESP_ERR) << 4);
+    if (came) {
       Describe(work, done);
     } else {
       BytesOf(done.said)[offsetof(mlx5_err_cqe, syndrome)] = SyndromeOf(done.status);
@@ -215,7 +216,7 @@ void Mlx5Card::Describe(const Work& work, Done& done) const {
   if (from->read_completion_ts != nullptr) said.timestamp = htobe64(ibv_wc_read_completion_ts(from));
   if (const uint16_t tag = ibv_wc_read_cvlan(from); tag != 0) {
     said.vlan_info = htobe16(tag);
-    said.l4_hdr_type_etc |= 1;
+    said.l4_hdr_type_etc = 1;
   }
   const mlx5_wqe_data_seg& segment = work.ring[done.counter & (work.count - 1)];
   const auto* const frame = reinterpret_cast<const uint8_t*>(be64toh(segment.addr));
@@ -223,9 +224,10 @@ void Mlx5Card::Describe(const Work& work, Done& done) const {
   const bool four = frame[12] == 0x08 && frame[13] == 0x00;
   if (!four && !six) return;
   const uint8_t protocol = frame[14 + (six ? 6 : 9)];
-  const uint8_t ports = protocol == 6 ? 1 : protocol == 17 ? 2 : 0;  // TCP and UDP
-  said.l4_hdr_type_etc |= static_cast<uint8_t>(
-      (six ? MLX5_CQE_L3_HDR_TYPE_IPV6 : MLX5_CQE_L3_HDR_TYPE_IPV4) << 2 | (protocol == 6 ? 4 : ports) << 4);
+  const unsigned ports = protocol == 6 ? 1 : protocol == 17 ? 2 : 0;  // TCP and UDP
+  said.l4_hdr_type_etc = static_cast<uint8_t>(
+      said.l4_hdr_type_etc | (six ? MLX5_CQE_L3_HDR_TYPE_IPV6 : MLX5_CQE_L3_HDR_TYPE_IPV4) << 2 |
+      (protocol == 6 ? 4 : ports) << 4);
   const bool good =
       four ? (ibv_wc_read_wc_flags(from) & IBV_WC_IP_CSUM_OK) != 0 : ports != 0 && ChecksumGood(frame + 14);
   if (good) said.hds_ip_ext = MLX5_CQE_L2_OK | MLX5_CQE_L3_OK | MLX5_CQE_L4_OK;

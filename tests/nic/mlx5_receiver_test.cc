@@ -118,7 +118,7 @@ TEST_CASE("a completion of an mlx5 card is read field by field from its places")
   CHECK_FALSE(receiver.Next(arrival));
 }
 
-TEST_CASE("a place of an mlx5 card's ring is not read before its owner turns, round after round") {
+TEST_CASE("a place of an mlx5 card's ring is not read before its owner turns round after round") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   Mlx5Arrival arrival;
@@ -133,7 +133,7 @@ TEST_CASE("a place of an mlx5 card's ring is not read before its owner turns, ro
   }
 }
 
-TEST_CASE("a block of an mlx5 card's completions is taken apart, and leaves its places empty") {
+TEST_CASE("a block of an mlx5 card's completions is taken apart and leaves its places empty") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   const auto members =
@@ -158,7 +158,7 @@ TEST_CASE("a block of an mlx5 card's completions is taken apart, and leaves its 
   }
 }
 
-TEST_CASE("a block of an mlx5 card's completions may be read in parts, and is released as a whole") {
+TEST_CASE("a block of an mlx5 card's completions may be read in parts and is released as a whole") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   rings.At(0)[16] = 0x44;
@@ -177,7 +177,7 @@ TEST_CASE("a block of an mlx5 card's completions may be read in parts, and is re
   CHECK_FALSE(receiver.Next(arrival));
 }
 
-TEST_CASE("a block that says that it has none, one, or more than the ring holds spoils the ring for good") {
+TEST_CASE("a block that says that it has none one or more than the ring holds spoils the ring for good") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   rings.Put(0, 64, 0);
@@ -204,7 +204,7 @@ TEST_CASE("an error of an mlx5 card tells its syndrome and its request") {
   CHECK_FALSE(receiver.IsOf(arrival, 10));
 }
 
-TEST_CASE("buffers are posted as segments in big-endian words, and counted modulo 65536") {
+TEST_CASE("buffers are posted as segments in big-endian words and counted modulo 65536") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   receiver.Prepare(0x0780, 0x01020304);
@@ -222,7 +222,7 @@ TEST_CASE("buffers are posted as segments in big-endian words, and counted modul
   CHECK(__builtin_bswap64(address) == reinterpret_cast<uintptr_t>(one->buffer()) + 128);
 }
 
-TEST_CASE("an event is asked for by record and register, each time with the number of the last") {
+TEST_CASE("an event is asked for by record and register each time with the number of the last") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   for (uint16_t i = 0; i < 5; ++i) rings.Put(i, 64, i);
@@ -236,7 +236,7 @@ TEST_CASE("an event is asked for by record and register, each time with the numb
   }
 }
 
-TEST_CASE("a queue that starts anew passes over what came, and counts the frames") {
+TEST_CASE("a queue that starts anew passes over what came and counts the frames") {
   Rings rings;
   Mlx5Receiver receiver = rings.Receiver();
   auto pool = *PacketPool::Create({.packets = 4, .huge_pages = HugePages::kOff});

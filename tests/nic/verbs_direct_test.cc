@@ -20,6 +20,10 @@ constexpr VerbsNicOptions kDirect = {.direct_receive = Want::kRequire};
 constexpr VerbsNicOptions kCompressed = {.direct_receive = Want::kRequire,
                                          .compressed_completions = Want::kRequire};
 
+constexpr VerbsNicOptions kStriding = {.direct_receive = Want::kRequire, .striding = Want::kRequire};
+constexpr VerbsNicOptions kStridingCompressed = {
+    .direct_receive = Want::kRequire, .compressed_completions = Want::kRequire, .striding = Want::kRequire};
+
 std::unique_ptr<PacketPool> Pool() {
   return *PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff});
 }
@@ -120,7 +124,19 @@ void Exchange(Ports& ports, uint32_t frames, uint32_t most) {
   }
 }
 
-TEST_CASE("frames come through an mlx5 card's rings as they were sent, round after round") {
+// As a card does that cannot go on; what was posted comes back, and the queue is made ready again.
+void Break(Ports& ports) {
+  ibv_wq_attr attr{};
+  attr.attr_mask = IBV_WQ_ATTR_STATE;
+  attr.wq_state = IBV_WQS_ERR;
+  REQUIRE(ibv_modify_wq(ports.port().receiver(kFirst).work(), &attr) == 0);
+  ports.library().Pump();
+  CHECK(ports.Receive().empty());
+  CHECK(ports.port().receiver(kFirst).work()->state == IBV_WQS_RDY);
+  ports.library().Pump();
+}
+
+TEST_CASE("frames come through an mlx5 card's rings as they were sent round after round") {
   Ports ports;
   Exchange(ports, 3000, 40);
   CHECK(ports.library()->blocks == 0);
@@ -153,8 +169,7 @@ TEST_CASE("a block that is longer than the burst has room is received in parts")
 }
 
 TEST_CASE(
-    "checksums, hashes and their kinds are told by direct receive, of both families and with several "
-    "queues") {
+    "checksums hashes and their kinds are told by direct receive of both families and with several queues") {
   Ports ports(kDirect, GENERATE(uint16_t{1}, uint16_t{2}));
   const auto check = [&](const Bytes& frame, RssType type) {
     Burst burst;
@@ -173,7 +188,119 @@ TEST_CASE(
   check(TcpFrame({.source = "2001:db8::1", .destination = "2001:db8::2"}), RssType::kIpv6Tcp);
 }
 
-TEST_CASE("what the card does not vouch for, direct receive leaves open") {
+TEST_CASE("frames come through strides of an mlx5 card as they were sent chunk after chunk") {
+  const bool compressed = GENERATE(false, true);
+  Ports ports(compressed ? kStridingCompressed : kStriding);
+  Exchange(ports, 5000, 40);
+  CHECK(ports.library()->fillers > 10);
+  CHECK((ports.library()->blocks > 10) == compressed);
+  CHECK(ports.port().drops().total() == 0);
+}
+
+TEST_CASE("what a striding card says of a frame comes with its copy behind the headroom of the pool") {
+  Ports ports(GENERATE(kStriding, kStridingCompressed));
+  ports.Send({UdpFrame({}), UdpFrame({.payload_size = 1400}), UdpFrame({})});
+  const Burst burst = ports.Receive();
+  REQUIRE(burst.size() == 3);
+  CHECK(Ports::Same(burst[1], UdpFrame({.payload_size = 1400})));
+  for (const Packet* packet : burst) {
+    CHECK(packet->l4_checksum == ChecksumVerdict::kGood);
+    CHECK(packet->rss_type == RssType::kIpv4Udp);
+    CHECK(packet->rss_hash == (1000u << 16 | 2000));
+    CHECK(packet->headroom() == ports.pool().options().headroom);
+    CHECK_FALSE(packet->borrows());
+  }
+}
+
+TEST_CASE("chunks of an mlx5 card have as many bytes as the buffers of the ring") {
+  Ports ports(kStriding);
+  const auto& call = ports.library()->work_calls.back();
+  CHECK(call.fields == MLX5DV_WQ_INIT_ATTR_MASK_STRIDING_RQ);
+  CHECK(call.strides.single_stride_log_num_of_bytes == 6);
+  CHECK(call.strides.single_wqe_log_num_of_strides == 9);
+  CHECK(call.strides.two_byte_shift_en == 0);
+  CHECK(call.requests == kRing * 2048 / 32768);
+  CHECK(ports.library()->completions_calls.back().entries == call.requests * 512 - 1);
+}
+
+TEST_CASE("a pool that is empty leaves frames in their strides and they come when it has packets") {
+  Ports ports(kStridingCompressed);
+  std::vector<Bytes> frames;
+  for (uint32_t i = 0; i < 20; ++i) frames.push_back(Numbered(i));
+  ports.Send(frames);
+  std::vector<Burst> all;
+  do {
+    all.emplace_back();
+  } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+  CHECK(ports.Receive().empty());
+  Burst some;
+  all.front().MoveFront(7, some);
+  some.Clear();
+  Burst got = ports.Receive();
+  REQUIRE(got.size() == 7);
+  all.clear();
+  uint32_t next = 0;
+  for (; !got.empty(); got = ports.Receive()) {
+    for (const Packet* packet : got) CHECK(Ports::Same(*packet, frames[next++]));
+  }
+  CHECK(next == 20);
+}
+
+TEST_CASE("a completion of strides that cannot be costs its frame and the queue is made ready again") {
+  const auto [spoil, text] = GENERATE(table<void (*)(mlx5_cqe64&), const char*>(
+      {{[](mlx5_cqe64& said) { said.op_own = MLX5_CQE_RESP_WR_IMM << 4; }, "of another kind"},
+       {[](mlx5_cqe64& said) { said.byte_cnt = htobe32(60 | 513 << 16); }, "more strides than there are"},
+       {[](mlx5_cqe64& said) { said.byte_cnt = htobe32(0xffff | 1 << 16); }, "longer than its strides"},
+       {[](mlx5_cqe64& said) { said.wqe_counter = htobe16(0xffff); }, "of another stride"},
+       {[](mlx5_cqe64& said) { said.wqe_id = htobe16(static_cast<uint16_t>(be16toh(said.wqe_id) + 1)); },
+        "of another chunk"}}));
+  INFO(text);
+  Ports ports(kStriding);
+  Exchange(ports, 100, 20);
+  ports.library()->spoil = spoil;
+  ports.Send({Numbered(1)});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
+  CHECK(ports.ToldOfError());
+  ports.library()->spoil = nullptr;
+  Exchange(ports, 300, 20);
+}
+
+TEST_CASE("a frame in strides that no packet holds is dropped as too long and the queue goes on") {
+  Ports ports(kStriding);
+  ports.library()->spoil = [](mlx5_cqe64& said) { said.byte_cnt = htobe32(2000 | 32 << 16); };
+  ports.Send({UdpFrame({.payload_size = 20})});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kTooLong) == 1);
+  CHECK_FALSE(ports.ToldOfError());
+}
+
+TEST_CASE("a striding queue that fails is given its chunks again and frames come as before") {
+  Ports ports(GENERATE(kStriding, kStridingCompressed));
+  for (int round = 0; round < 5; ++round) {
+    Exchange(ports, 200, 30);
+    Break(ports);
+    CHECK(ports.ToldOfError());
+  }
+  Exchange(ports, 200, 30);
+  CHECK(ports.port().drops().total() == 0);
+}
+
+TEST_CASE("frames in strides that nobody received count as stopped with a pool that is empty too") {
+  Ports ports(GENERATE(kStriding, kStridingCompressed));
+  std::vector<Bytes> frames(30, Numbered(1));
+  ports.Send(frames);
+  std::vector<Burst> all;
+  if (GENERATE(false, true)) {
+    do {
+      all.emplace_back();
+    } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+  }
+  REQUIRE(ports.port().Stop() == absl::OkStatus());
+  CHECK(ports.Drops(DropReason::kStopped) == 30);
+}
+
+TEST_CASE("what the card does not vouch for direct receive leaves open") {
   Ports ports;
   Bytes wrong = UdpFrame({});
   wrong.back() ^= 1;
@@ -188,7 +315,7 @@ TEST_CASE("what the card does not vouch for, direct receive leaves open") {
   CHECK(ports.Through(UdpFrame({}))->l4_checksum == ChecksumVerdict::kUnknown);
 }
 
-TEST_CASE("marks, stripped tags and stamps are told by direct receive") {
+TEST_CASE("marks stripped tags and stamps are told by direct receive") {
   VerbsNicOptions options = kDirect;
   options.strip_vlan = options.stamp = true;
   Ports ports(options);
@@ -208,7 +335,7 @@ TEST_CASE("marks, stripped tags and stamps are told by direct receive") {
   CHECK_FALSE(burst[1].vlan_stripped);
 }
 
-TEST_CASE("a completion that cannot be costs its frame, and the queue is made ready again") {
+TEST_CASE("a completion that cannot be costs its frame and the queue is made ready again") {
   const auto [spoil, text] = GENERATE(table<void (*)(mlx5_cqe64&), const char*>(
       {{[](mlx5_cqe64& said) { said.op_own = MLX5_CQE_RESP_WR_IMM << 4; }, "of another kind"},
        {[](mlx5_cqe64& said) { said.byte_cnt = htobe32(1 << 20); }, "longer than its buffer"},
@@ -228,7 +355,7 @@ TEST_CASE("a completion that cannot be costs its frame, and the queue is made re
   Exchange(ports, 300, 20);
 }
 
-TEST_CASE("frames behind one that ended a queue are counted, each once") {
+TEST_CASE("frames behind one that ended a queue are counted each once") {
   Ports ports;
   bool first = true;
   ports.library()->spoil = [&first](mlx5_cqe64& said) {
@@ -240,7 +367,7 @@ TEST_CASE("frames behind one that ended a queue are counted, each once") {
   Exchange(ports, 100, 20);
 }
 
-TEST_CASE("a frame too long for a buffer is counted by direct receive, and the queue goes on") {
+TEST_CASE("a frame too long for a buffer is counted by direct receive and the queue goes on") {
   Ports ports;
   ports.library()->spoil = [](mlx5_cqe64& said) {
     said.op_own = MLX5_CQE_RESP_ERR << 4;
@@ -254,7 +381,7 @@ TEST_CASE("a frame too long for a buffer is counted by direct receive, and the q
   CHECK_FALSE(ports.ToldOfError());
 }
 
-TEST_CASE("a block that cannot be ends its queue, which says so and gives all back at Stop") {
+TEST_CASE("a block that cannot be ends its queue which says so and gives all back at Stop") {
   const uint32_t members = GENERATE(0u, 1u, 100000u);
   Ports ports(kCompressed);
   ports.library()->spoil = [members](mlx5_cqe64& said) {
@@ -266,23 +393,16 @@ TEST_CASE("a block that cannot be ends its queue, which says so and gives all ba
   CHECK(ports.ToldOfError());
 }
 
-TEST_CASE("a work queue that fails is filled again by direct receive, and frames come as before") {
+TEST_CASE("a work queue that fails is filled again by direct receive and frames come as before") {
   Ports ports(GENERATE(kDirect, kCompressed));
   for (int round = 0; round < 5; ++round) {
     Exchange(ports, 100, 30);
-    ibv_wq_attr attr{};
-    attr.attr_mask = IBV_WQ_ATTR_STATE;
-    attr.wq_state = IBV_WQS_ERR;
-    REQUIRE(ibv_modify_wq(ports.port().receiver(kFirst).work(), &attr) == 0);
-    ports.library().Pump();
-    CHECK(ports.Receive().empty());
-    CHECK(ports.port().receiver(kFirst).work()->state == IBV_WQS_RDY);
-    ports.library().Pump();
+    Break(ports);
   }
   CHECK(ports.port().drops().total() == 0);
 }
 
-TEST_CASE("what nobody received counts as stopped, also from a block that was begun") {
+TEST_CASE("what nobody received counts as stopped also from a block that was begun") {
   Ports ports(kCompressed);
   std::vector<Bytes> frames(30, Numbered(1));
   ports.Send(frames);
@@ -293,7 +413,7 @@ TEST_CASE("what nobody received counts as stopped, also from a block that was be
   CHECK(ports.Drops(DropReason::kStopped) == 25);
 }
 
-TEST_CASE("completions are 64 bytes each, and there is room for a block beside what comes while it is read") {
+TEST_CASE("completions are 64 bytes each and there is room for a block beside what comes while it is read") {
   const bool compressed = GENERATE(false, true);
   Ports ports(compressed ? kCompressed : kDirect);
   const auto& call = ports.library()->completions_calls.back();
@@ -313,12 +433,14 @@ ModeInForce ModeOf(const Nic& nic, const std::string& name) {
   return {};
 }
 
-TEST_CASE("direct receive is off unless it is asked for, and then said to be used") {
+TEST_CASE("direct receive is off unless it is asked for and then said to be used") {
   Mlx5Library library;
   Mlx5Device device(library.path());
   CHECK(device.Told("direct receive").detail == "by rings in memory; not asked for");
   CHECK(device.Told("direct receive", kCompressed).detail == "by rings in memory; used");
   CHECK(device.Told("compressed completions", kCompressed).detail == "up to 64 in one; used");
+  CHECK(device.Told("striding receive queues", kStriding).detail ==
+        "512 strides of 64 bytes in one request; used");
   CHECK(device.Told("compressed completions", {.compressed_completions = Want::kPrefer}).detail ==
         "up to 64 in one; not used: direct_receive is off");
   CHECK_FALSE(ModeOf(*device.OpenNic({}), "direct-receive").active);
@@ -327,7 +449,7 @@ TEST_CASE("direct receive is off unless it is asked for, and then said to be use
   CHECK(ModeOf(*device.OpenNic(kCompressed), "compressed-completions").active);
 }
 
-TEST_CASE("where rings cannot be read, direct receive tells why, and verbs are used or the port is refused") {
+TEST_CASE("where rings cannot be read direct receive tells why and verbs are used or the port is refused") {
   Mlx5Library library;
   SoftwareVerbsOptions soft;
   std::string missing;
@@ -369,7 +491,7 @@ TEST_CASE("where rings cannot be read, direct receive tells why, and verbs are u
   CHECK(ProblemOf(refused)->what == missing);
 }
 
-TEST_CASE("blocks are not asked for where the card has none, or stamps, or nobody reads rings") {
+TEST_CASE("blocks are not asked for where the card has none or stamps or nobody reads rings") {
   Mlx5Library library;
   Mlx5Device device(library.path());
   VerbsNicOptions options = {.direct_receive = Want::kPrefer, .compressed_completions = Want::kRequire};
@@ -395,6 +517,40 @@ TEST_CASE("blocks are not asked for where the card has none, or stamps, or nobod
   CHECK(ProblemOf(refused)->what == missing);
   options.compressed_completions = Want::kPrefer;
   CHECK(ModeOf(*device.OpenNic(options), "compressed-completions").reason == missing);
+}
+
+TEST_CASE("striding queues are not asked for where the card has none or the library cannot make them") {
+  Mlx5Library library;
+  VerbsNicOptions options = {.direct_receive = Want::kPrefer, .striding = Want::kRequire};
+  std::string missing;
+  SECTION("none") {
+    library->tells.striding_rq_caps = {};
+    missing = "striding_rq_caps has no raw packets";
+  }
+  SECTION("no direct receive") {
+    options.direct_receive = Want::kOff;
+    missing = "direct_receive is off";
+  }
+  SECTION("refused") {
+    library->work_error = EOPNOTSUPP;
+    missing = "no work queue of 2 requests: Operation not supported (EOPNOTSUPP)";
+  }
+  Mlx5Device device(library.path());
+  const absl::Status refused = device.Open(options).status();
+  CHECK(ProblemOf(refused)->capability == "striding receive queues");
+  CHECK(ProblemOf(refused)->what == missing);
+  options.striding = Want::kPrefer;
+  CHECK(ModeOf(*device.OpenNic(options), "striding").reason == missing);
+}
+
+TEST_CASE("a card whose least chunks are larger gets such") {
+  Mlx5Library library;
+  library->tells.striding_rq_caps.min_single_stride_log_num_of_bytes = 7;
+  library->tells.striding_rq_caps.min_single_wqe_log_num_of_strides = 10;
+  Mlx5Device device(library.path());
+  (void)device.OpenNic(kStriding);
+  CHECK(library->work_calls.back().strides.single_stride_log_num_of_bytes == 7);
+  CHECK(library->work_calls.back().strides.single_wqe_log_num_of_strides == 10);
 }
 
 // The card on a thread of its own, with real concurrency between it and the port.
@@ -423,7 +579,7 @@ Subject CardSubject(const VerbsNicOptions& options) {
 }
 
 TEST_CASE("a verbs port keeps the promises of a Nic by direct receive", "[conformance]") {
-  Subject subject = CardSubject(GENERATE(kDirect, kCompressed));
+  Subject subject = CardSubject(GENERATE(kDirect, kCompressed, kStriding, kStridingCompressed));
   subject.ring = 1024;
   subject.restarts = 10;
   CheckConformance(subject);

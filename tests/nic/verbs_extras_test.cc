@@ -50,6 +50,7 @@ TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a softwa
   CHECK(dlsym(genuine, "mlx5dv_modify_qp_lag_port") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_create_qp") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_create_cq") != nullptr);
+  CHECK(dlsym(genuine, "mlx5dv_create_wq") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_init_obj") != nullptr);
   Mlx5Device card(kGenuine);
   for (const char* name : kExtras) {
@@ -63,7 +64,8 @@ TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more"
   Mlx5Library library;
   Mlx5Device card(library.path());
   CHECK(card.Told("compressed completions").detail == "up to 64 in one; not asked for");
-  CHECK(card.Told("striding receive queues").detail == "strides of 2^6 to 2^13 bytes; not used");
+  CHECK(card.Told("striding receive queues").detail ==
+        "512 strides of 64 bytes in one request; not asked for");
   CHECK(card.Told("lag ports").detail == "2 to choose from");
   for (const char* name : {"direct receive", "compressed completions", "striding receive queues",
                            "tunnel offloads", "lag ports"}) {

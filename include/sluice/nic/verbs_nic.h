@@ -123,6 +123,12 @@ struct VerbsNicOptions {
   // Not while the card stamps. Has met no card either.
   Want compressed_completions = Want::kOff;
 
+  // With that, give the card chunks of memory (32 KiB, on most cards) that it fills with frame after frame, in place of one
+  // buffer of the pool for each: it reads one descriptor for hundreds of frames. Frames are then copied to packets of the
+  // pool, so that it is for short frames at high rates. It takes about as much memory again as the buffers of the ring, and
+  // 64 bytes for each 64 of them; a pool that is empty leaves frames where they are. Has met no card either.
+  Want striding = Want::kOff;
+
   // Where the ports of a card are one bond (link aggregation done by the card): the port, from 1, by which frames
   // leave. 0 = as the card likes. Set it where you spread flows over the links yourself. mlx5 cards only: Open refuses
   // where there is no such choice, Start where the ports are no bond.

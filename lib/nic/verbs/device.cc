@@ -199,6 +199,9 @@ absl::Status VerbsPort::CheckDirect(const VerbsNicOptions& options) const {
       options.compressed_completions == Want::kRequire && !missing.empty()) {
     return refuse("compressed completions", std::move(missing), "set compressed_completions=kPrefer");
   }
+  if (std::string missing = NoStriding(options); options.striding == Want::kRequire && !missing.empty()) {
+    return refuse("striding receive queues", std::move(missing), "set striding=kPrefer");
+  }
   return absl::OkStatus();
 }
 
@@ -244,10 +247,14 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& m
   Describe(attr);
   if (absl::Status tried = Try(attr); !tried.ok()) return tried;
   DescribeSpread(attr);
-  const bool compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty();
-  if (NoDirect(options).empty()) no_direct_ = TryDirect(compressed);
+  if (NoDirect(options).empty()) no_direct_ = TryDirect(options);
   DescribeMlx5(options);
   return CheckWanted(options);
+}
+
+std::string VerbsPort::NoStriding(const VerbsNicOptions& options) const {
+  std::string missing = NoDirect(options);
+  return missing.empty() ? mlx5_->striding_missing() : missing;
 }
 
 // What is there, and of what the options choose, whether it is used.
@@ -261,6 +268,8 @@ void VerbsPort::DescribeMlx5(const VerbsNicOptions& options) {
       absl::StrAppend(&one.detail, use(options.direct_receive, NoDirect(options)));
     if (one.found && one.name == "compressed completions")
       absl::StrAppend(&one.detail, use(options.compressed_completions, NoCompression(options)));
+    if (one.found && one.name == "striding receive queues")
+      absl::StrAppend(&one.detail, use(options.striding, NoStriding(options)));
     described_.push_back(std::move(one));
   }
 }

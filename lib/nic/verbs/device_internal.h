@@ -52,9 +52,11 @@ class VerbsPort {
   uint64_t stamp_mask() const { return stamp_mask_; }
   uint64_t stamps_a_millisecond() const { return stamps_a_millisecond_; }
   const Mlx5& mlx5() const { return *mlx5_; }
-  // Why direct receive, and completions in blocks with it, are not to be had with these options; empty: they are.
+  // Why direct receive, and with it completions in blocks and striding queues, are not to be had with these options; empty:
+  // they are.
   std::string NoDirect(const VerbsNicOptions& options) const;
   std::string NoCompression(const VerbsNicOptions& options) const;
+  std::string NoStriding(const VerbsNicOptions& options) const;
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -86,7 +88,7 @@ class VerbsPort {
   void TryPriorities(ibv_qp& pair);
   int TryBlocking(ibv_cq& completions);
   int TrySpread(ibv_cq& completions) const;
-  std::string TryDirect(bool compressed) const;
+  std::string TryDirect(const VerbsNicOptions& options) const;
   absl::Status NoRawPackets(int error) const;
   // Of a capability with this name. `missing` says why it is not there; empty: it is.
   void Note(std::string name, std::string missing, std::string detail = "");

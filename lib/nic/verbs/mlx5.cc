@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <infiniband/mlx5dv.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <utility>
@@ -44,15 +45,6 @@ VerbsCapability Told(const char* name, const std::string& missing, std::string d
   return {.name = name, .found = missing.empty(), .detail = missing.empty() ? std::move(detail) : missing};
 }
 
-VerbsCapability Striding(const mlx5dv_striding_rq_caps& caps) {
-  const bool found = (caps.supported_qpts & (1u << IBV_QPT_RAW_PACKET)) != 0;
-  return {.name = "striding receive queues",
-          .found = found,
-          .detail = found ? absl::StrCat("strides of 2^", caps.min_single_stride_log_num_of_bytes, " to 2^",
-                                         caps.max_single_stride_log_num_of_bytes, " bytes; not used")
-                          : "striding_rq_caps has no raw packets"};
-}
-
 VerbsCapability Tunnels(uint32_t caps, bool callable) {
   const bool found = caps != 0 && callable;
   const char* const missing = caps == 0 ? "tunnel_offloads_caps is 0" : "the library lacks mlx5dv_create_qp";
@@ -81,21 +73,24 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
   if (told.tunnel_offloads_caps != 0) create_pair_ = create_pair;
   if (silent.empty()) {
     compression_missing_ = CompressionMissing(told.cqe_comp_caps);
+    striding_missing_ = FindStriding(library, told.striding_rq_caps);
     FindDirect(library);
   } else {
-    compression_missing_ = direct_missing_ = silent;
+    striding_missing_ = compression_missing_ = direct_missing_ = silent;
   }
   const bool lag = lag_missing_.empty();
   if (lag) lag_ports_ = told.num_lag_ports;
-  described_ = {Told("direct receive", direct_missing_, "by rings in memory"),
-                Told("compressed completions", compression_missing_,
-                     absl::StrCat("up to ", told.cqe_comp_caps.max_num, " in one")),
-                Striding(told.striding_rq_caps),
-                Tunnels(told.tunnel_offloads_caps, create_pair != nullptr),
-                {.name = "lag ports",
-                 .found = lag,
-                 .detail = lag ? absl::StrCat(lag_ports_, " to choose from") : lag_missing_},
-                {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
+  described_ = {
+      Told("direct receive", direct_missing_, "by rings in memory"),
+      Told("compressed completions", compression_missing_,
+           absl::StrCat("up to ", told.cqe_comp_caps.max_num, " in one")),
+      Told("striding receive queues", striding_missing_,
+           absl::StrCat(strides_.count(), " strides of ", strides_.bytes(), " bytes in one request")),
+      Tunnels(told.tunnel_offloads_caps, create_pair != nullptr),
+      {.name = "lag ports",
+       .found = lag,
+       .detail = lag ? absl::StrCat(lag_ports_, " to choose from") : lag_missing_},
+      {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
   if (silent.empty()) return;
   for (VerbsCapability& one : described_) one.detail = silent;
 }
@@ -105,6 +100,24 @@ void Mlx5::FindDirect(const std::string& name) {
   find_ = Find<decltype(mlx5dv_init_obj)>(library_.get(), "mlx5dv_init_obj");
   if (create_completions_ != nullptr && find_ != nullptr) return;
   direct_missing_ = absl::StrCat(name, " lacks mlx5dv_create_cq or mlx5dv_init_obj");
+}
+
+// The shape of chunks is that of Mlx5Strides, or the next that the card has. Returns what is missing.
+std::string Mlx5::FindStriding(const std::string& name, const mlx5dv_striding_rq_caps& caps) {
+  if ((caps.supported_qpts & (1u << IBV_QPT_RAW_PACKET)) == 0) return "striding_rq_caps has no raw packets";
+  strides_.log_bytes = std::max(strides_.log_bytes, caps.min_single_stride_log_num_of_bytes);
+  strides_.log_count = std::max(strides_.log_count, caps.min_single_wqe_log_num_of_strides);
+  create_work_ = Find<decltype(mlx5dv_create_wq)>(library_.get(), "mlx5dv_create_wq");
+  return create_work_ != nullptr ? "" : absl::StrCat(name, " lacks mlx5dv_create_wq");
+}
+
+ibv_wq* Mlx5::CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked) const {
+  mlx5dv_wq_init_attr more{};
+  more.comp_mask = MLX5DV_WQ_INIT_ATTR_MASK_STRIDING_RQ;
+  more.striding_rq_attrs = {.single_stride_log_num_of_bytes = strides_.log_bytes,
+                            .single_wqe_log_num_of_strides = strides_.log_count,
+                            .two_byte_shift_en = 0};
+  return create_work_(&context, &asked, &more);
 }
 
 ibv_cq_ex* Mlx5::CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& asked, bool compressed) const {
@@ -118,7 +131,7 @@ ibv_cq_ex* Mlx5::CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& as
   return create_completions_(&context, &asked, &more);
 }
 
-int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Rings& rings) const {
+int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, const Least& least, Mlx5Rings& rings) const {
   mlx5dv_cq cq{};
   mlx5dv_rwq rwq{};
   mlx5dv_obj both{};
@@ -126,8 +139,9 @@ int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Ri
   both.rwq = {.in = &work, .out = &rwq};
   if (const int error = find_(&both, MLX5DV_OBJ_CQ | MLX5DV_OBJ_RWQ); error != 0) return error;
   if (cq.cqe_size != sizeof(Mlx5Completion) || !std::has_single_bit(cq.cqe_cnt)) return EPROTO;
-  if (rwq.stride != sizeof(Mlx5Segment) || !std::has_single_bit(rwq.wqe_cnt)) return EPROTO;
-  if (rwq.wqe_cnt < requests || cq.cqe_cnt < requests) return EPROTO;
+  const uint32_t step = least.striding ? 2 : 1;
+  if (rwq.stride != step * sizeof(Mlx5Segment) || !std::has_single_bit(rwq.wqe_cnt)) return EPROTO;
+  if (rwq.wqe_cnt < least.requests || cq.cqe_cnt < least.completions) return EPROTO;
   rings = {.completions = static_cast<Mlx5Completion*>(cq.buf),
            .completion_count = cq.cqe_cnt,
            .completion_records = cq.dbrec,
@@ -135,6 +149,7 @@ int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Ri
            .completion_queue = cq.cqn,
            .segments = static_cast<Mlx5Segment*>(rwq.buf),
            .segment_count = rwq.wqe_cnt,
+           .segment_step = step,
            .segment_record = rwq.dbrec};
   return 0;
 }

@@ -16,10 +16,9 @@
 //                            read and written here: see Mlx5Receiver
 //   compressed completions   for queues of direct receive only: the polling of libmlx5 (36, 44 and 64 were looked at) takes
 //                            a block of them for one completion, and its bytes for those of a frame
-// The others are told, for whoever chooses cards:
-//   striding receive queues  one buffer for many frames, which a packet of a pool cannot give back alone
-//   LRO                      of receive queues that DEVX made; here verbs make them, and mlx5dv_create_qp(3) has no flag
-//                            for it
+//   striding receive queues  for the same only: see Mlx5Chunks. How many strides a frame took, a completion of verbs does
+//                            not tell
+// Not used is LRO: it is of receive queues that DEVX made; here verbs make them, and mlx5dv_create_qp(3) has no flag for it.
 
 #include <dlfcn.h>
 #include <infiniband/verbs.h>
@@ -29,12 +28,15 @@
 #include <string>
 #include <vector>
 
+#include "nic/verbs/mlx5_chunks_internal.h"
 #include "nic/verbs/mlx5_receiver_internal.h"
 #include "sluice/nic/verbs_nic.h"
 
 struct mlx5dv_cq_init_attr;
 struct mlx5dv_obj;
 struct mlx5dv_qp_init_attr;
+struct mlx5dv_striding_rq_caps;
+struct mlx5dv_wq_init_attr;
 
 namespace sluice {
 
@@ -65,12 +67,22 @@ class Mlx5 {
   const std::string& compression_missing() const { return compression_missing_; }
   // A queue of completions that are 64 bytes each, in blocks or not. Null with an errno on failure (mlx5dv_create_cq(3)).
   ibv_cq_ex* CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& asked, bool compressed) const;
+  // The same of striding work queues; and the chunks that they are of here.
+  const std::string& striding_missing() const { return striding_missing_; }
+  const Mlx5Strides& strides() const { return strides_; }
+  // Null with an errno on failure (mlx5dv_create_wq(3)).
+  ibv_wq* CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked) const;
   // Where the rings of a work queue are, which from then on libmlx5 is not called for. Returns an errno; EPROTO: they look
-  // like none that are known here, or the work ring has no room for `requests`.
-  int FindRings(ibv_cq& completions, ibv_wq& work, uint32_t requests, Mlx5Rings& rings) const;
+  // like none that are known here, or have no room for as many requests or completions.
+  struct Least {
+    uint32_t requests, completions;
+    bool striding;
+  };
+  int FindRings(ibv_cq& completions, ibv_wq& work, const Least& least, Mlx5Rings& rings) const;
 
  private:
   void FindDirect(const std::string& name);
+  std::string FindStriding(const std::string& name, const mlx5dv_striding_rq_caps& caps);
 
   struct Close {
     void operator()(void* library) const { dlclose(library); }
@@ -78,11 +90,13 @@ class Mlx5 {
 
   const std::unique_ptr<void, Close> library_;
   std::vector<VerbsCapability> described_;
-  std::string lag_missing_, direct_missing_, compression_missing_;
+  std::string lag_missing_, direct_missing_, compression_missing_, striding_missing_;
+  Mlx5Strides strides_;
   uint8_t lag_ports_ = 0;
   int (*set_lag_port_)(ibv_qp*, uint8_t) = nullptr;
   ibv_qp* (*create_pair_)(ibv_context*, ibv_qp_init_attr_ex*, mlx5dv_qp_init_attr*) = nullptr;
   ibv_cq_ex* (*create_completions_)(ibv_context*, ibv_cq_init_attr_ex*, mlx5dv_cq_init_attr*) = nullptr;
+  ibv_wq* (*create_work_)(ibv_context*, ibv_wq_init_attr*, mlx5dv_wq_init_attr*) = nullptr;
   int (*find_)(mlx5dv_obj*, uint64_t kinds) = nullptr;
 };
 

@@ -3,18 +3,25 @@
 
 namespace sluice {
 
-void Mlx5Receiver::Prepare(uint32_t bytes, uint32_t key) {
+void Mlx5Receiver::Prepare(uint32_t bytes, uint32_t key, uint8_t* first, uint32_t apart) {
   for (uint32_t i = 0; i < rings_.segment_count; ++i) {
-    rings_.segments[i] = {.bytes = bytes, .key = key, .address = 0};
+    Segment(i) = {
+        .bytes = bytes, .key = key, .address = reinterpret_cast<uintptr_t>(first) + uint64_t{apart} * i};
   }
 }
 
-uint32_t Mlx5Receiver::Restart() {
+uint32_t Mlx5Receiver::Drain() {
+  constexpr uint32_t kFiller = 1u << 31;
   uint32_t frames = 0;
   for (Mlx5Arrival arrival; Next(arrival);) {
-    if (OpcodeOf(arrival.said->owner) == Mlx5Opcode::kReceived) ++frames;
+    if (OpcodeOf(arrival.said->owner) == Mlx5Opcode::kReceived && (arrival.bytes & kFiller) == 0) ++frames;
   }
   Release();
+  return frames;
+}
+
+uint32_t Mlx5Receiver::Restart() {
+  const uint32_t frames = Drain();
   posted_ = 0;
   TellMlx5(*rings_.segment_record, 0);
   return frames;

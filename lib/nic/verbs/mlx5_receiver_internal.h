@@ -26,7 +26,8 @@ struct Mlx5Rings {
   uint32_t completion_queue = 0;  // its number
 
   Mlx5Segment* segments = nullptr;
-  uint32_t segment_count = 0;
+  uint32_t segment_count = 0;  // a power of two
+  uint32_t segment_step = 1;   // segments from one request to the next, of which the last is used
   uint32_t* segment_record = nullptr;
 };
 
@@ -43,8 +44,15 @@ class Mlx5Receiver {
   Mlx5Receiver() = default;
   explicit Mlx5Receiver(const Mlx5Rings& rings) : rings_(rings) {}
 
-  // Each segment that is posted from now on is as long, and has this key.
-  void Prepare(uint32_t bytes, uint32_t key);
+  // Each segment that is posted from now on is as long, and has this key; number i starts `apart` * i behind `first`.
+  void Prepare(uint32_t bytes, uint32_t key, uint8_t* first = nullptr, uint32_t apart = 0);
+
+  // Whether something came, which Next gives.
+  bool HasNext() const {
+    const uint8_t owner = OwnerOf(PlaceOf(read_));
+    return OpcodeOf(owner) != Mlx5Opcode::kNothing && (owner & kMlx5Round) == RoundOf(read_);
+  }
+  bool in_block() const { return in_block_ != 0; }
 
   // What came next; false when nothing has, or the ring is spoilt.
   [[gnu::always_inline]] bool Next(Mlx5Arrival& arrival) {
@@ -80,11 +88,17 @@ class Mlx5Receiver {
     for (uint32_t i = 0; i < count; ++i) {
       Segment(posted_ + i).address = reinterpret_cast<uintptr_t>(packets[i]->buffer()) + headroom;
     }
+    PostAgain(count);
+  }
+  // The next segments as they are.
+  void PostAgain(uint32_t count) {
     posted_ += count;
     TellMlx5(*rings_.segment_record, posted_ & kPostedMask);
   }
 
-  // Of a queue in reset: passes over what came before, and begins anew. Returns how many frames those were.
+  // Passes over what came. Returns how many frames that were, of a striding queue without fillers.
+  uint32_t Drain();
+  // Of a queue in reset: the same, and begins anew.
   uint32_t Restart();
 
   // Asks for an event when there is more than was released (mlx5_arm_cq of rdma-core). Each event that came is to be told.
@@ -99,7 +113,10 @@ class Mlx5Receiver {
     return rings_.completions[number & (rings_.completion_count - 1)];
   }
   uint8_t RoundOf(uint32_t number) const { return (number & rings_.completion_count) != 0 ? kMlx5Round : 0; }
-  Mlx5Segment& Segment(uint32_t number) const { return rings_.segments[number & (rings_.segment_count - 1)]; }
+  Mlx5Segment& Segment(uint32_t number) const {
+    const uint32_t request = number & (rings_.segment_count - 1);
+    return rings_.segments[(request + 1) * rings_.segment_step - 1];
+  }
   bool OpenBlock(const Mlx5Completion& title) {
     const uint32_t members = title.bytes.get();
     spoilt_ = members < 2 || members > rings_.completion_count;

@@ -30,7 +30,8 @@ struct Mlx5Completion {
   static constexpr uint32_t kMarkMask = (1 << 24) - 1;          // of `mark`
 
   uint8_t tunnel;  // whether verdicts and headers are those of inside
-  uint8_t reserved1[3];
+  uint8_t reserved1;
+  Be16 request;  // of a striding queue, whose `counter` is the stride
   uint8_t lro_flags;
   uint8_t lro_least_ttl;
   Be16 lro_window;
@@ -53,6 +54,7 @@ struct Mlx5Completion {
   uint8_t owner;  // opcode in bits 4 to 7, format in bits 2 and 3
 };
 static_assert(sizeof(Mlx5Completion) == 64 && alignof(Mlx5Completion) == 1);
+static_assert(offsetof(Mlx5Completion, request) == 2);
 static_assert(offsetof(Mlx5Completion, lro_acknowledged) == 8 && offsetof(Mlx5Completion, hash) == 12);
 static_assert(offsetof(Mlx5Completion, hash_kind) == 16 && offsetof(Mlx5Completion, checksum) == 20);
 static_assert(offsetof(Mlx5Completion, verdicts) == 28 && offsetof(Mlx5Completion, vlan_tci) == 30);
@@ -90,7 +92,8 @@ struct Mlx5Block {
 };
 static_assert(sizeof(Mlx5Block) == sizeof(Mlx5Completion));
 
-// Where a frame is to go: struct mlx5_wqe_data_seg of mlx5dv.h.
+// Where a frame is to go: struct mlx5_wqe_data_seg of mlx5dv.h. In a striding queue it is the second half of a request
+// (mlx5_mprq_wqe), whose first the card keeps for itself.
 struct Mlx5Segment {
   Be32 bytes;
   Be32 key;  // of the registered memory

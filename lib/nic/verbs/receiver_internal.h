@@ -25,6 +25,7 @@ struct VerbsReceiveOptions {
   bool spread = false;      // frames are to be spread over it, where the card can do that
   bool direct = false;      // by Mlx5Receiver; the card has work queues
   bool compressed = false;  // and its completions in blocks
+  bool striding = false;    // and each request a chunk (Mlx5Chunks)
   bool strip_vlan = false;
   bool keep_fcs = false;
 };

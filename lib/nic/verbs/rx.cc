@@ -29,6 +29,7 @@ VerbsArrivals::VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& opt
       keep_fcs(options.keep_fcs),
       direct(options.direct_receive != Want::kOff && device.NoDirect(options).empty()),
       compressed(options.compressed_completions != Want::kOff && device.NoCompression(options).empty()),
+      striding(options.striding != Want::kOff && device.NoStriding(options).empty()),
       clock(options.clock == nullptr ? Clock::Monotonic() : *options.clock) {
   if (options.marks) fields |= IBV_WC_EX_WITH_FLOW_TAG;
   if (strip_vlan) fields |= IBV_WC_EX_WITH_CVLAN;
@@ -56,15 +57,23 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArriv
 }
 
 absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
-  absl::StatusOr<VerbsReceiver> made = VerbsReceiver::Make(device_, {.ring = options.rx_ring,
-                                                                     .channel = channel_.get(),
-                                                                     .fields = arrivals_.fields,
-                                                                     .spread = options.rx_queues > 1,
-                                                                     .direct = arrivals_.direct,
-                                                                     .compressed = arrivals_.compressed,
-                                                                     .strip_vlan = arrivals_.card_strips(),
-                                                                     .keep_fcs = arrivals_.keep_fcs});
-  if (!made.ok()) return made.status();
+  if (arrivals_.striding) {
+    if (absl::Status opened = OpenChunks(options); !opened.ok()) return opened;
+  }
+  absl::StatusOr<VerbsReceiver> made =
+      VerbsReceiver::Make(device_, {.ring = chunks_ ? chunks_->count() : options.rx_ring,
+                                    .channel = channel_.get(),
+                                    .fields = arrivals_.fields,
+                                    .spread = options.rx_queues > 1,
+                                    .direct = arrivals_.direct,
+                                    .compressed = arrivals_.compressed,
+                                    .striding = arrivals_.striding,
+                                    .strip_vlan = arrivals_.card_strips(),
+                                    .keep_fcs = arrivals_.keep_fcs});
+  if (!made.ok()) {
+    chunks_.reset();
+    return made.status();
+  }
   receiver_ = *std::move(made);
   posted_.emplace(options.rx_ring);
   pool_ = options.pool;
@@ -74,7 +83,12 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
   longest_ = options.pool->options().buffer_size - headroom_;
   refill_batch_ = std::min(kRefill, options.rx_ring);
   for (ibv_sge& place : places_) place = {.addr = 0, .length = longest_, .lkey = region.lkey};
-  if (receiver_.direct() != nullptr) receiver_.direct()->Prepare(longest_, region.lkey);
+  if (chunks_) {
+    receiver_.direct()->Prepare(chunks_->chunk_bytes(), chunks_->key(), chunks_->At(0),
+                                chunks_->chunk_bytes());
+  } else if (receiver_.direct() != nullptr) {
+    receiver_.direct()->Prepare(longest_, region.lkey);
+  }
   broken_ = armed_ = dead_ = false;
   marks_.TurnOff();
   (void)failure_.TakeSuspicion();
@@ -84,7 +98,7 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
                           "see the kernel's log");
   }
   Refill();
-  if (posted_->room() == 0) return absl::OkStatus();
+  if (posted_->room() == 0 || chunks_) return absl::OkStatus();
   Close();
   return ErrorStatus(absl::StatusCode::kResourceExhausted,
                      {.device = device_.name(),
@@ -100,10 +114,12 @@ void VerbsRxQueue::Close() {
   for (Burst unreceived; Poll(unreceived) != 0; unreceived.Clear()) {
     drops_.Add(DropReason::kStopped, unreceived.size());
   }
+  if (chunks_) drops_.Add(DropReason::kStopped, receiver_.direct()->Drain());  // what no packet was left for
   drops_.Add(DropReason::kStopped, early_.size());
   early_.Clear();
   receiver_.Destroy();
   GiveBack();
+  chunks_.reset();
   posted_.reset();
 }
 
@@ -140,6 +156,7 @@ size_t VerbsRxQueue::Poll(Burst& burst) {
 // A queue of the extended kind is polled as a plain one is, by one call for all, as long as it has nothing to tell; where
 // the card's driver has shown that it may be.
 void VerbsRxQueue::PollCard(Burst& burst) {
+  if (chunks_) return TakeStrided(burst);
   if (receiver_.direct() != nullptr) return PollDirect(burst);
   if (receiver_.extended() == nullptr) return PollPlain(burst);
   if (always_by_field_ || marks_.BeginPoll()) return PollExtended(burst);
@@ -256,6 +273,10 @@ int VerbsRxQueue::MakeReady() {
   uint32_t lost = 0;
   const int error = receiver_.MakeReady(device_, lost);
   drops_.Add(DropReason::kDeviceError, lost);
+  if (error == 0 && chunks_) {
+    chunks_->Restart();
+    receiver_.direct()->PostAgain(chunks_->count());
+  }
   return error;
 }
 
@@ -274,18 +295,27 @@ void VerbsRxQueue::GiveBack() {
   if (receiver_.direct() != nullptr) posted_->Renumber();
 }
 
+// As they were left, and charged.
+size_t VerbsRxQueue::GetFresh(Packet** to, size_t count) {
+  if (owner_ == kNobody) return pool_->GetRaw(to, count);
+  Burst charged;
+  const size_t got = pool_->Get(charged, count, owner_);
+  std::copy_n(charged.begin(), got, to);
+  charged.DropFront(got);
+  return got;
+}
+
+void VerbsRxQueue::PutFresh(Packet** packets, size_t count) {
+  if (owner_ == kNobody) return pool_->PutRaw(packets, count);
+  for (size_t i = 0; i < count; ++i) packets[i]->Restart(headroom_, 0);
+  PacketPool::Put(packets, count);
+}
+
 void VerbsRxQueue::Refill() {
+  if (chunks_) return;
   while (posted_->room() >= refill_batch_) {
     std::array<Packet*, kRefill> fresh;
-    size_t got = 0;
-    if (owner_ == kNobody) {
-      got = pool_->GetRaw(fresh.data(), refill_batch_);
-    } else {
-      Burst charged;
-      got = pool_->Get(charged, refill_batch_, owner_);
-      std::copy_n(charged.begin(), got, fresh.begin());
-      charged.DropFront(got);
-    }
+    const size_t got = GetFresh(fresh.data(), refill_batch_);
     if (got == 0 || !Post(fresh.data(), static_cast<uint32_t>(got)) || got < refill_batch_) return;
   }
 }

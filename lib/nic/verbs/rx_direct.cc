@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Receiving from the rings of an mlx5 card.
+#include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 #include "nic/verbs/rx_internal.h"
 #include "sluice/packet/packet_pool.h"
@@ -34,10 +37,30 @@ void VerbsRxQueue::PollDirect(Burst& burst) {
   while (burst.room() > 0 && !broken_ && TakeRun(burst)) {
   }
   rings.Release();
-  if (!rings.spoilt() || dead_) [[likely]]
+  CheckSpoilt();
+}
+
+void VerbsRxQueue::CheckSpoilt() {
+  if (!receiver_.direct()->spoilt() || dead_) [[likely]]
     return;
   drops_.Add(DropReason::kDeviceError);
   broken_ = dead_ = true;
+}
+
+// What the card says of a frame.
+[[gnu::always_inline]] inline void VerbsRxQueue::Tell(Packet& packet, const Mlx5Arrival& arrival) {
+  const Mlx5Completion& said = *arrival.said;
+  const uint32_t marks = arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG) ? Mlx5Completion::kMarkMask : 0;
+  const uint8_t tags = arrivals_.card_strips() ? Mlx5Completion::kTagTaken : 0;
+  if (Vouches(said)) packet.l3_checksum = packet.l4_checksum = ChecksumVerdict::kGood;
+  packet.rss_hash = arrival.hash;
+  packet.rss_type = kRssTypes[said.hash_kind];
+  if (const uint32_t mark = said.mark.get() & marks; mark != 0) packet.set_mark(mark);
+  if ((said.headers & tags) != 0) {
+    packet.vlan_tci = said.vlan_tci.get();
+    packet.vlan_stripped = true;
+  }
+  if (arrivals_.card_stamps()) packet.set_timestamp(stamps_.TimeOf(said.stamp.get()));
 }
 
 // Takes frames as long as each came into the oldest buffer, and deals with what ends that. False when nothing more is there.
@@ -47,9 +70,6 @@ bool VerbsRxQueue::TakeRun(Burst& burst) {
   const uint64_t first = posted_->first();
   const Packet::Arrival where = arrival_;
   const uint32_t headroom = headroom_, longest = longest_;
-  const uint32_t marks = arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG) ? Mlx5Completion::kMarkMask : 0;
-  const uint8_t tags = arrivals_.card_strips() ? Mlx5Completion::kTagTaken : 0;
-  const bool stamps = arrivals_.card_stamps();
   Packet** const to = burst.Extend(oldest.size());
   size_t taken = 0;
   Mlx5Arrival arrival;
@@ -63,15 +83,7 @@ bool VerbsRxQueue::TakeRun(Burst& burst) {
     Packet* const packet = to[taken] = oldest[taken];
     packet->Restart(headroom, arrival.bytes);
     packet->Arrive(where);
-    if (Vouches(said)) packet->l3_checksum = packet->l4_checksum = ChecksumVerdict::kGood;
-    packet->rss_hash = arrival.hash;
-    packet->rss_type = kRssTypes[said.hash_kind];
-    if (const uint32_t mark = said.mark.get() & marks; mark != 0) packet->set_mark(mark);
-    if ((said.headers & tags) != 0) {
-      packet->vlan_tci = said.vlan_tci.get();
-      packet->vlan_stripped = true;
-    }
-    if (stamps) packet->set_timestamp(stamps_.TimeOf(said.stamp.get()));
+    Tell(*packet, arrival);
   }
   burst.DropBack(oldest.size() - taken);
   posted_->Drop(taken);
@@ -93,6 +105,63 @@ void VerbsRxQueue::DropUnsound(Mlx5Arrival arrival) {
   Packet* packet = posted_->Pop();
   packet->Restart(headroom_, 0);
   PacketPool::Put(&packet, 1);
+}
+
+// As many bytes as buffers for the ring would have, so that it holds as many long frames, and more short ones.
+absl::Status VerbsRxQueue::OpenChunks(const QueueOptions& options) {
+  constexpr uint32_t kFewest = 4;
+  const Mlx5Strides& strides = device_.mlx5().strides();
+  const uint64_t bytes = uint64_t{options.rx_ring} * options.pool->options().buffer_size;
+  const auto count =
+      std::bit_ceil(static_cast<uint32_t>(std::max<uint64_t>(bytes / strides.chunk_bytes(), kFewest)));
+  absl::StatusOr<Mlx5Chunks> made = Mlx5Chunks::Make(*device_.domain(), device_.node(), strides, count);
+  if (made.ok()) chunks_.emplace(*std::move(made));
+  return made.status();
+}
+
+// What no packet is left for stays where it is. A chunk goes back when no block is being read, whose places the card would
+// need for what comes into it.
+void VerbsRxQueue::TakeStrided(Burst& burst) {
+  Mlx5Receiver& rings = *receiver_.direct();
+  if (!rings.HasNext() && !rings.in_block()) return;
+  std::array<Packet*, Burst::kCapacity> fresh;
+  const size_t got = GetFresh(fresh.data(), burst.room());
+  size_t used = 0;
+  for (Mlx5Arrival arrival; used < got && !broken_ && rings.Next(arrival);) {
+    if (!CopyOut(arrival, *fresh[used])) continue;
+    burst.PushRaw(fresh[used++]);
+  }
+  PutFresh(fresh.data() + used, got - used);
+  rings.Release();
+  if (!rings.in_block()) {
+    if (const uint32_t read = chunks_->TakeRead(); read != 0) rings.PostAgain(read);
+  }
+  CheckSpoilt();
+}
+
+// False when there is no frame for the packet. One that failed took strides, too.
+bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet) {
+  const Mlx5StridedBytes said(arrival.bytes);
+  const Mlx5Opcode opcode = OpcodeOf(arrival.said->owner);
+  const bool failed = opcode == Mlx5Opcode::kReceiveFailed;
+  if (failed) [[unlikely]]
+    CountFailure(static_cast<Mlx5Syndrome>(arrival.said->stamp.get() & 0xff));
+  const uint8_t* const frame = broken_ ? nullptr : chunks_->Take(arrival);
+  if (failed && !broken_) broken_ = frame == nullptr;
+  if (failed || (frame != nullptr && said.filler())) return false;
+  if (frame == nullptr || opcode != Mlx5Opcode::kReceived) [[unlikely]] {
+    CountFailure(Mlx5Syndrome::kOperation);
+    return false;
+  }
+  if (said.length() > longest_) [[unlikely]] {
+    CountFailure(Mlx5Syndrome::kLength);
+    return false;
+  }
+  packet.Restart(headroom_, said.length());
+  std::memcpy(packet.data(), frame, said.length());
+  packet.Arrive(arrival_);
+  Tell(packet, arrival);
+  return true;
 }
 
 // A queue that cannot go on is made ready again; of a request that was given back unused, no frame was in it.

@@ -34,6 +34,7 @@ struct VerbsArrivals {
   bool keep_fcs = false;
   bool direct = false;      // queues are received from by Mlx5Receiver
   bool compressed = false;  // with their completions in blocks
+  bool striding = false;    // with chunks in place of the pool's buffers
   uint64_t fields = 0;      // that completions are to tell: IBV_WC_EX_WITH_... in a set
   const Clock& clock;
 };
@@ -89,13 +90,20 @@ class VerbsRxQueue final : public RxQueue {
   int MakeReady();
   void Mend();
   void GiveBack();
+  size_t GetFresh(Packet** to, size_t count);
+  void PutFresh(Packet** packets, size_t count);
   void Refill();
   bool Post(Packet* const* fresh, uint32_t count);
   void TakeEvent();
 
   void PollDirect(Burst& burst);
+  void CheckSpoilt();
   bool TakeRun(Burst& burst);
   void DropUnsound(Mlx5Arrival arrival);
+  void Tell(Packet& packet, const Mlx5Arrival& arrival);
+  absl::Status OpenChunks(const QueueOptions& options);
+  void TakeStrided(Burst& burst);
+  bool CopyOut(const Mlx5Arrival& arrival, Packet& packet);
   void CountFailure(Mlx5Syndrome syndrome);
 
   const QueueId id_;
@@ -108,6 +116,7 @@ class VerbsRxQueue final : public RxQueue {
   const VerbsPtr<ibv_comp_channel> channel_;
   VerbsReceiver receiver_;
   std::optional<PostedPackets> posted_;
+  std::optional<Mlx5Chunks> chunks_;  // of a striding queue, which has nothing posted
   PacketPool* pool_ = nullptr;
   OwnerId owner_;
   Packet::Arrival arrival_;

@@ -292,8 +292,12 @@ int VerbsPort::TrySpread(ibv_cq& completions) const {
 }
 
 // Not remembered: what came of it depends on the library, too. Returns why there is none; empty: there is.
-std::string VerbsPort::TryDirect(bool compressed) const {
-  const auto made = VerbsReceiver::Make(*this, {.ring = 2, .direct = true, .compressed = compressed});
+std::string VerbsPort::TryDirect(const VerbsNicOptions& options) const {
+  const auto made = VerbsReceiver::Make(
+      *this, {.ring = 2,
+              .direct = true,
+              .compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty(),
+              .striding = options.striding != Want::kOff && NoStriding(options).empty()});
   if (made.ok()) return "";
   const Problem why = *ProblemOf(made.status());
   return why.error_number == 0 ? why.what : absl::StrCat(why.what, ": ", ErrnoText(why.error_number));

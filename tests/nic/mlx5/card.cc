@@ -34,10 +34,12 @@ uint8_t SyndromeOf(ibv_wc_status status) {
   return status == IBV_WC_LOC_PROT_ERR ? 0x04 : 0x05;
 }
 
-// What the two completions of a block must have in common: all but hash, bytes and counter.
+// What the two completions of a block must have in common: all but hash, bytes and counter, so that one of a striding queue
+// is within a chunk.
 bool Alike(const mlx5_cqe64& one, const mlx5_cqe64& other) {
-  return one.hds_ip_ext == other.hds_ip_ext && one.l4_hdr_type_etc == other.l4_hdr_type_etc &&
-         one.vlan_info == other.vlan_info && one.sop_drop_qpn == other.sop_drop_qpn &&
+  return one.wqe_id == other.wqe_id && one.hds_ip_ext == other.hds_ip_ext &&
+         one.l4_hdr_type_etc == other.l4_hdr_type_etc && one.vlan_info == other.vlan_info &&
+         one.sop_drop_qpn == other.sop_drop_qpn &&
          reinterpret_cast<const uint8_t*>(&one)[kHashKindAt] ==
              reinterpret_cast<const uint8_t*>(&other)[kHashKindAt];
 }
@@ -102,6 +104,23 @@ ibv_wq* Mlx5Card::CreateWork(ibv_context* context, ibv_wq_init_attr* asked) {
   return soft;
 }
 
+ibv_wq* Mlx5Card::CreateStriding(ibv_context* context, ibv_wq_init_attr* asked,
+                                 const mlx5dv_wq_init_attr& more) {
+  ibv_wq_init_attr below_asked = *asked;
+  below_asked.max_wr = kBuffers;
+  ibv_wq* const soft = CreateWork(context, &below_asked);
+  if (soft == nullptr) return nullptr;
+  const std::lock_guard lock(mutex_);
+  Work& work = *work_.at(soft);
+  work.count = std::max(std::bit_ceil(asked->max_wr), 2u);
+  work.ring = std::make_unique<mlx5_wqe_data_seg[]>(size_t{work.count} * 2);
+  work.log_stride = more.striding_rq_attrs.single_stride_log_num_of_bytes;
+  work.log_strides = more.striding_rq_attrs.single_wqe_log_num_of_strides;
+  work.buffers.resize(size_t{kBuffers} * kBuffer);
+  work.registered = ibv_reg_mr(asked->pd, work.buffers.data(), work.buffers.size(), IBV_ACCESS_LOCAL_WRITE);
+  return soft;
+}
+
 // Once a queue is in reset, nothing of before comes any more.
 int Mlx5Card::ModifyWork(ibv_wq* queue, ibv_wq_attr* attr) {
   Mlx5Card& self = Only();
@@ -111,17 +130,27 @@ int Mlx5Card::ModifyWork(ibv_wq* queue, ibv_wq_attr* attr) {
     self.TakeArrived(*work->second);
     self.Write(*work->second->completions);
     work->second->completions->waiting.clear();
-    work->second->taken = 0;
+    work->second->taken = work->second->chunk = 0;
+    work->second->stride = 0;
+    work->second->held.clear();
     work->second->record = 0;
   }
-  return below.modify_wq(queue, attr);
+  const int error = below.modify_wq(queue, attr);
+  if (error == 0 && work != self.work_.end() && attr->wq_state == IBV_WQS_RDY && work->second->strides()) {
+    for (uint32_t i = 0; i < kBuffers; ++i) self.PostBuffer(*work->second, i);
+  }
+  return error;
 }
 
 int Mlx5Card::DestroyWork(ibv_wq* queue) {
   Mlx5Card& self = Only();
   const std::lock_guard lock(self.mutex_);
-  self.work_.erase(queue);
-  return below.destroy_wq(queue);
+  const auto work = self.work_.find(queue);
+  ibv_mr* const registered = work == self.work_.end() ? nullptr : work->second->registered;
+  if (work != self.work_.end()) self.work_.erase(work);
+  const int error = below.destroy_wq(queue);
+  if (registered != nullptr) ibv_dereg_mr(registered);
+  return error;
 }
 
 int Mlx5Card::Tell(const mlx5dv_obj& what, uint64_t kinds) {
@@ -141,7 +170,9 @@ int Mlx5Card::Tell(const mlx5dv_obj& what, uint64_t kinds) {
     *what.rwq.out = {.buf = known.ring.get(),
                      .dbrec = &known.record,
                      .wqe_cnt = known.count,
-                     .stride = manner_.segment_size,
+                     .stride = manner_.segment_size != 0 ? manner_.segment_size
+                               : known.strides()         ? 32u
+                                                         : 16u,
                      .comp_mask = 0};
   }
   return manner_.rings_error;
@@ -172,10 +203,65 @@ void Mlx5Card::Rest() {
   if (thread_.joinable()) thread_.join();
 }
 
+const mlx5_wqe_data_seg& Mlx5Card::Work::At(uint16_t request) const {
+  const uint32_t at = request & (count - 1);
+  return strides() ? ring[2 * at + 1] : ring[at];
+}
+
+void Mlx5Card::PostBuffer(Work& work, uint32_t buffer) {
+  ibv_sge place = {.addr = reinterpret_cast<uintptr_t>(&work.buffers[size_t{buffer} * kBuffer]),
+                   .length = kBuffer,
+                   .lkey = work.registered->lkey};
+  ibv_recv_wr request{};
+  request.wr_id = buffer;
+  request.sg_list = &place;
+  request.num_sge = 1;
+  ibv_recv_wr* bad = nullptr;
+  (void)work.soft->post_recv(work.soft, &request, &bad);
+}
+
+// Copies a frame from its buffer to the next strides, behind a filler where the rest of a chunk is too short. False when
+// there is no chunk.
+bool Mlx5Card::Stride(Work& work, Done done) {
+  const uint32_t length = be32toh(done.said.byte_cnt);
+  const uint32_t needed = (length + (1u << work.log_stride) - 1) >> work.log_stride;
+  const uint32_t strides = 1u << work.log_strides;
+  const auto put = [&](mlx5_cqe64 said, uint32_t bytes, uint32_t took) {
+    said.wqe_id = htobe16(work.chunk);
+    said.wqe_counter = htobe16(static_cast<uint16_t>(work.stride));
+    said.byte_cnt = htobe32(bytes | took << 16);
+    work.completions->waiting.push_back({.counter = done.counter, .status = IBV_WC_SUCCESS, .said = said});
+    work.stride += took;
+    if (work.stride < strides) return;
+    work.stride = 0;
+    ++work.chunk;
+  };
+  if (work.chunk == work.taken) return false;
+  if (needed > strides - work.stride) {
+    if (static_cast<uint16_t>(work.chunk + 1) == work.taken) return false;
+    put(done.said, 1u << 31, strides - work.stride);
+    ++manner_.fillers;
+  }
+  const mlx5_wqe_data_seg& segment = work.At(work.chunk);
+  std::memcpy(reinterpret_cast<uint8_t*>(be64toh(segment.addr)) + (work.stride << work.log_stride),
+              &work.buffers[size_t{done.counter} * kBuffer], length);
+  put(done.said, length, needed);
+  PostBuffer(work, done.counter);
+  return true;
+}
+
+void Mlx5Card::StrideHeld(Work& work) {
+  while (!work.held.empty() && Stride(work, work.held.front())) work.held.pop_front();
+}
+
 void Mlx5Card::TakePosted(Work& work) {
   const auto told = static_cast<uint16_t>(be32toh(__atomic_load_n(&work.record, __ATOMIC_ACQUIRE)));
+  if (work.strides()) {
+    work.taken = told;
+    return StrideHeld(work);
+  }
   for (; work.taken != told; ++work.taken) {
-    const mlx5_wqe_data_seg& segment = work.ring[work.taken & (work.count - 1)];
+    const mlx5_wqe_data_seg& segment = work.At(work.taken);
     ibv_sge place = {
         .addr = be64toh(segment.addr), .length = be32toh(segment.byte_count), .lkey = be32toh(segment.lkey)};
     ibv_recv_wr request{};
@@ -197,17 +283,28 @@ void Mlx5Card::TakeArrived(Work& work) {
     const bool came = done.status == IBV_WC_SUCCESS;
     done.said.op_own = static_cast<uint8_t>((came ? MLX5_CQE_RESP_SEND : MLX5_CQE_RESP_ERR) << 4);
     if (came) {
-      Describe(work, done);
+      const mlx5_wqe_data_seg& segment = work.At(done.counter);
+      Describe(work,
+               work.strides() ? &work.buffers[size_t{done.counter} * kBuffer]
+                              : reinterpret_cast<const uint8_t*>(be64toh(segment.addr)),
+               done);
     } else {
       BytesOf(done.said)[offsetof(mlx5_err_cqe, syndrome)] = SyndromeOf(done.status);
     }
-    to.waiting.push_back(done);
+    if (!work.strides()) {
+      to.waiting.push_back(done);
+    } else if (came) {
+      work.held.push_back(done);
+    } else if (done.counter == 0) {
+      to.waiting.push_back(done);  // one for the queue, and not for each buffer of the card
+    }
   } while (ibv_next_poll(to.soft) == 0);
   ibv_end_poll(to.soft);
+  if (work.strides()) StrideHeld(work);
 }
 
 // As a card that hashes the ports of what is no fragment, and its hash is these ports.
-void Mlx5Card::Describe(const Work& work, Done& done) const {
+void Mlx5Card::Describe(const Work& work, const uint8_t* frame, Done& done) const {
   ibv_cq_ex* const from = work.completions->soft;
   mlx5_cqe64& said = done.said;
   said.byte_cnt = htobe32(ibv_wc_read_byte_len(from));
@@ -218,8 +315,6 @@ void Mlx5Card::Describe(const Work& work, Done& done) const {
     said.vlan_info = htobe16(tag);
     said.l4_hdr_type_etc = 1;
   }
-  const mlx5_wqe_data_seg& segment = work.ring[done.counter & (work.count - 1)];
-  const auto* const frame = reinterpret_cast<const uint8_t*>(be64toh(segment.addr));
   const bool six = frame[12] == 0x86 && frame[13] == 0xdd;
   const bool four = frame[12] == 0x08 && frame[13] == 0x00;
   if (!four && !six) return;

@@ -35,6 +35,7 @@ class Mlx5Card {
 
   ibv_cq_ex* CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex* asked,
                                const mlx5dv_cq_init_attr* more);
+  ibv_wq* CreateStriding(ibv_context* context, ibv_wq_init_attr* asked, const mlx5dv_wq_init_attr& more);
   int Tell(const mlx5dv_obj& what, uint64_t kinds);
 
   // Takes what was posted, and completes what has arrived.
@@ -74,6 +75,17 @@ class Mlx5Card {
     uint32_t count = 0;
     alignas(64) uint32_t record = 0;
     uint16_t taken = 0;
+
+    // Of a striding one, whose frames go through buffers of the card. A request is `ring[2 * i + 1]`.
+    uint32_t log_stride = 0, log_strides = 0;  // zero: it is none
+    std::vector<uint8_t> buffers{};
+    ibv_mr* registered = nullptr;
+    std::deque<Done> held{};  // frames in buffers for which there is no room
+    uint16_t chunk = 0;
+    uint32_t stride = 0;  // of the chunk that is filled
+
+    bool strides() const { return log_strides != 0; }
+    const mlx5_wqe_data_seg& At(uint16_t request) const;
   };
 
   void PutCallsInto(ibv_context& context);
@@ -81,9 +93,13 @@ class Mlx5Card {
   static int ModifyWork(ibv_wq* queue, ibv_wq_attr* attr);
   static int DestroyWork(ibv_wq* queue);
 
+  static constexpr uint32_t kBuffers = 64, kBuffer = 2048;
+  void PostBuffer(Work& work, uint32_t buffer);
+  bool Stride(Work& work, Done done);
+  void StrideHeld(Work& work);
   void TakePosted(Work& work);
   void TakeArrived(Work& work);
-  void Describe(const Work& work, Done& done) const;
+  void Describe(const Work& work, const uint8_t* frame, Done& done) const;
   void Write(Completions& to);
   void WriteOne(Completions& to, const Done& done);
   void WriteBlock(Completions& to, uint32_t members);

@@ -55,6 +55,14 @@ ibv_cq_ex* mlx5dv_create_cq(ibv_context* context, ibv_cq_init_attr_ex* asked, ml
   return self.completions_error == 0 ? Mlx5Card::Only().CreateCompletions(context, asked, more) : nullptr;
 }
 
+ibv_wq* mlx5dv_create_wq(ibv_context* context, ibv_wq_init_attr* asked, mlx5dv_wq_init_attr* more) {
+  sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
+  self.work_calls.push_back(
+      {.requests = asked->max_wr, .fields = more->comp_mask, .strides = more->striding_rq_attrs});
+  errno = self.work_error;
+  return self.work_error == 0 ? Mlx5Card::Only().CreateStriding(context, asked, *more) : nullptr;
+}
+
 int mlx5dv_init_obj(mlx5dv_obj* what, uint64_t kinds) { return Mlx5Card::Only().Tell(*what, kinds); }
 
 // It came later than the others (rdma-core 30): one build of this library is without.

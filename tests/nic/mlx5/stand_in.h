@@ -32,6 +32,12 @@ struct Mlx5StandIn {
     uint16_t size;    // of a completion
   };
 
+  struct WorkCall {
+    uint32_t requests;
+    uint64_t fields;  // of mlx5dv_wq_init_attr that count
+    mlx5dv_striding_rq_init_attr strides;
+  };
+
   // What it answers.
   bool drives = true;
   int query_error = 0;
@@ -40,17 +46,20 @@ struct Mlx5StandIn {
   int pair_error = 0;  // 0: pairs are made as by ibv_create_qp_ex
 
   int completions_error = 0;
+  int work_error = 0;
   int rings_error = 0;
-  uint32_t completion_size = sizeof(mlx5_cqe64), segment_size = sizeof(mlx5_wqe_data_seg);  // as it tells
+  uint32_t completion_size = sizeof(mlx5_cqe64), segment_size = 0;  // as it tells; 0: as it is
 
   // How the card completes: so many at most in a block, and each as this leaves it, titles of blocks among them.
   uint32_t most_in_block = 64;
   std::function<void(mlx5_cqe64&)> spoil;
-  uint32_t blocks = 0;  // that it wrote
+  uint32_t blocks = 0;   // that it wrote
+  uint32_t fillers = 0;  // completions without a frame, for the rest of a chunk
 
   // What it was asked.
   uint64_t fields = 0;
   std::vector<CompletionsCall> completions_calls;
+  std::vector<WorkCall> work_calls;
   std::vector<LagCall> lag_calls;
   std::vector<PairCall> pair_calls;
 };

@@ -142,6 +142,7 @@ int Mlx5::FindRings(ibv_cq& completions, ibv_wq& work, const Least& least, Mlx5R
   const uint32_t step = least.striding ? 2 : 1;
   if (rwq.stride != step * sizeof(Mlx5Segment) || !std::has_single_bit(rwq.wqe_cnt)) return EPROTO;
   if (rwq.wqe_cnt < least.requests || cq.cqe_cnt < least.completions) return EPROTO;
+  if (least.striding && rwq.wqe_cnt != least.requests) return EPROTO;  // each has a chunk of its own
   rings = {.completions = static_cast<Mlx5Completion*>(cq.buf),
            .completion_count = cq.cqe_cnt,
            .completion_records = cq.dbrec,

@@ -57,7 +57,7 @@ class Mlx5Chunks {
   const uint8_t* Take(const Mlx5Arrival& arrival) {
     const Mlx5StridedBytes said(arrival.bytes);
     const bool own =
-        (arrival.said->owner & kMlx5FormatMask) == 0;  // a block tells of one chunk, and where it begins
+        (arrival.owner & kMlx5FormatMask) == 0;  // a block tells of one chunk, and where it begins
     if (own && (arrival.counter != taken_ || ((arrival.said->request.get() ^ chunk_) & (count_ - 1)) != 0)) {
       return nullptr;
     }

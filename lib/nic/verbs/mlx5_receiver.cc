@@ -14,7 +14,7 @@ uint32_t Mlx5Receiver::Drain() {
   constexpr uint32_t kFiller = 1u << 31;
   uint32_t frames = 0;
   for (Mlx5Arrival arrival; Next(arrival);) {
-    if (OpcodeOf(arrival.said->owner) == Mlx5Opcode::kReceived && (arrival.bytes & kFiller) == 0) ++frames;
+    if (OpcodeOf(arrival.owner) == Mlx5Opcode::kReceived && (arrival.bytes & kFiller) == 0) ++frames;
   }
   Release();
   return frames;

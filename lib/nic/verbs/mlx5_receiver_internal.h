@@ -37,6 +37,7 @@ struct Mlx5Arrival {
   uint32_t bytes;
   uint32_t hash;
   uint16_t counter;
+  uint8_t owner;
 };
 
 class Mlx5Receiver {
@@ -64,8 +65,11 @@ class Mlx5Receiver {
       if ((owner & kMlx5FormatMask) == kMlx5FormatMask) return OpenBlock(place) && NextOfBlock(arrival);
     }
     ++read_;
-    arrival = {
-        .said = &place, .bytes = place.bytes.get(), .hash = place.hash.get(), .counter = place.counter.get()};
+    arrival = {.said = &place,
+               .bytes = place.bytes.get(),
+               .hash = place.hash.get(),
+               .counter = place.counter.get(),
+               .owner = owner};
     return true;
   }
   // A block says that it has none, one, or more than fit: where the next completion is, nobody knows.
@@ -136,7 +140,8 @@ class Mlx5Receiver {
     arrival = {.said = &title,
                .bytes = mini.bytes.get(),
                .hash = mini.hash.get(),
-               .counter = static_cast<uint16_t>(title.counter.get() + of_block_)};
+               .counter = static_cast<uint16_t>(title.counter.get() + of_block_),
+               .owner = title.owner};
     if (++of_block_ == in_block_) CloseBlock();
     return true;
   }

@@ -47,20 +47,30 @@ void VerbsRxQueue::CheckSpoilt() {
   broken_ = dead_ = true;
 }
 
-// What the card says of a frame.
-[[gnu::always_inline]] inline void VerbsRxQueue::Tell(Packet& packet, const Mlx5Arrival& arrival) {
+// What is told of each frame, beside what always is.
+struct VerbsRxQueue::Told {
+  uint32_t marks;
+  uint8_t tags;
+  bool stamps;
+};
+VerbsRxQueue::Told VerbsRxQueue::ToTell() const {
+  return {.marks = arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG) ? Mlx5Completion::kMarkMask : 0,
+          .tags = arrivals_.card_strips() ? Mlx5Completion::kTagTaken : uint8_t{0},
+          .stamps = arrivals_.card_stamps()};
+}
+
+[[gnu::always_inline]] inline void VerbsRxQueue::Tell(Packet& packet, const Mlx5Arrival& arrival,
+                                                      const Told& told) {
   const Mlx5Completion& said = *arrival.said;
-  const uint32_t marks = arrivals_.Tells(IBV_WC_EX_WITH_FLOW_TAG) ? Mlx5Completion::kMarkMask : 0;
-  const uint8_t tags = arrivals_.card_strips() ? Mlx5Completion::kTagTaken : 0;
   if (Vouches(said)) packet.l3_checksum = packet.l4_checksum = ChecksumVerdict::kGood;
   packet.rss_hash = arrival.hash;
   packet.rss_type = kRssTypes[said.hash_kind];
-  if (const uint32_t mark = said.mark.get() & marks; mark != 0) packet.set_mark(mark);
-  if ((said.headers & tags) != 0) {
+  if (const uint32_t mark = said.mark.get() & told.marks; mark != 0) packet.set_mark(mark);
+  if ((said.headers & told.tags) != 0) {
     packet.vlan_tci = said.vlan_tci.get();
     packet.vlan_stripped = true;
   }
-  if (arrivals_.card_stamps()) packet.set_timestamp(stamps_.TimeOf(said.stamp.get()));
+  if (told.stamps) packet.set_timestamp(stamps_.TimeOf(said.stamp.get()));
 }
 
 // Takes frames as long as each came into the oldest buffer, and deals with what ends that. False when nothing more is there.
@@ -70,20 +80,20 @@ bool VerbsRxQueue::TakeRun(Burst& burst) {
   const uint64_t first = posted_->first();
   const Packet::Arrival where = arrival_;
   const uint32_t headroom = headroom_, longest = longest_;
+  const Told told = ToTell();
   Packet** const to = burst.Extend(oldest.size());
   size_t taken = 0;
   Mlx5Arrival arrival;
   bool more = false, sound = true;
   for (; taken < oldest.size() && (more = rings.Next(arrival)); ++taken) {
-    const Mlx5Completion& said = *arrival.said;
-    sound = rings.IsOf(arrival, first + taken) && OpcodeOf(said.owner) == Mlx5Opcode::kReceived &&
+    sound = rings.IsOf(arrival, first + taken) && OpcodeOf(arrival.owner) == Mlx5Opcode::kReceived &&
             arrival.bytes <= longest;
     if (!sound) [[unlikely]]
       break;
     Packet* const packet = to[taken] = oldest[taken];
     packet->Restart(headroom, arrival.bytes);
     packet->Arrive(where);
-    Tell(*packet, arrival);
+    Tell(*packet, arrival, told);
   }
   burst.DropBack(oldest.size() - taken);
   posted_->Drop(taken);
@@ -100,7 +110,7 @@ void VerbsRxQueue::DropUnsound(Mlx5Arrival arrival) {
   const Mlx5Completion& said = *arrival.said;
   if (posted_->count() == 0 || !receiver_.direct()->IsOf(arrival, posted_->first()))
     return CountFailure(Mlx5Syndrome::kOperation);
-  const bool failed = OpcodeOf(said.owner) == Mlx5Opcode::kReceiveFailed;
+  const bool failed = OpcodeOf(arrival.owner) == Mlx5Opcode::kReceiveFailed;
   CountFailure(failed ? static_cast<Mlx5Syndrome>(said.stamp.get() & 0xff) : Mlx5Syndrome::kOperation);
   Packet* packet = posted_->Pop();
   packet->Restart(headroom_, 0);
@@ -127,8 +137,9 @@ void VerbsRxQueue::TakeStrided(Burst& burst) {
   std::array<Packet*, Burst::kCapacity> fresh;
   const size_t got = GetFresh(fresh.data(), burst.room());
   size_t used = 0;
+  const Told told = ToTell();
   for (Mlx5Arrival arrival; used < got && !broken_ && rings.Next(arrival);) {
-    if (!CopyOut(arrival, *fresh[used])) continue;
+    if (!CopyOut(arrival, *fresh[used], told)) continue;
     burst.PushRaw(fresh[used++]);
   }
   PutFresh(fresh.data() + used, got - used);
@@ -140,9 +151,9 @@ void VerbsRxQueue::TakeStrided(Burst& burst) {
 }
 
 // False when there is no frame for the packet. One that failed took strides, too.
-bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet) {
+bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet, const Told& told) {
   const Mlx5StridedBytes said(arrival.bytes);
-  const Mlx5Opcode opcode = OpcodeOf(arrival.said->owner);
+  const Mlx5Opcode opcode = OpcodeOf(arrival.owner);
   const bool failed = opcode == Mlx5Opcode::kReceiveFailed;
   if (failed) [[unlikely]]
     CountFailure(static_cast<Mlx5Syndrome>(arrival.said->stamp.get() & 0xff));
@@ -160,7 +171,7 @@ bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet) {
   packet.Restart(headroom_, said.length());
   std::memcpy(packet.data(), frame, said.length());
   packet.Arrive(arrival_);
-  Tell(packet, arrival);
+  Tell(packet, arrival, told);
   return true;
 }
 

@@ -100,10 +100,12 @@ class VerbsRxQueue final : public RxQueue {
   void CheckSpoilt();
   bool TakeRun(Burst& burst);
   void DropUnsound(Mlx5Arrival arrival);
-  void Tell(Packet& packet, const Mlx5Arrival& arrival);
+  struct Told;
+  Told ToTell() const;
+  void Tell(Packet& packet, const Mlx5Arrival& arrival, const Told& told);
   absl::Status OpenChunks(const QueueOptions& options);
   void TakeStrided(Burst& burst);
-  bool CopyOut(const Mlx5Arrival& arrival, Packet& packet);
+  bool CopyOut(const Mlx5Arrival& arrival, Packet& packet, const Told& told);
   void CountFailure(Mlx5Syndrome syndrome);
 
   const QueueId id_;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "sluice/base/status.h"
+#include "sluice/packet/budget.h"
 #include "sluice/packet/packet_pool.h"
 #include "tests/nic/mlx5_port.h"
 #include "tests/support/frames.h"
@@ -28,11 +29,14 @@ std::unique_ptr<PacketPool> Pool() {
   return *PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff});
 }
 
+constexpr OwnerId kPayer{7};
+constexpr uint64_t kAllowance = 2 * kRing * 2048;
+
 // A port of the card, and one of a plain software device that sends to it.
 class Ports {
  public:
-  explicit Ports(const VerbsNicOptions& options = kDirect, uint16_t queues = 1)
-      : Ports(options, queues, MakeWirePair()) {}
+  explicit Ports(const VerbsNicOptions& options = kDirect, uint16_t queues = 1, OwnerId owner = kNobody)
+      : Ports(options, queues, owner, MakeWirePair()) {}
   ~Ports() {
     CHECK(near_->Stop() == absl::OkStatus());
     CHECK(far_->Stop() == absl::OkStatus());
@@ -42,6 +46,7 @@ class Ports {
   Mlx5Library& library() { return library_; }
   VerbsNicImpl& port() { return *near_; }
   PacketPool& pool() { return *pool_; }
+  uint64_t charged() const { return book_->Use(kPayer).used; }  // bytes
 
   void Send(const std::vector<Bytes>& frames) {
     Burst burst;
@@ -84,19 +89,23 @@ class Ports {
 
  private:
   using Wires = std::pair<std::unique_ptr<Wire>, std::unique_ptr<Wire>>;
-  Ports(const VerbsNicOptions& options, uint16_t queues, Wires wires)
-      : pool_(Pool()),
+  Ports(const VerbsNicOptions& options, uint16_t queues, OwnerId owner, Wires wires)
+      : pool_(*PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff, .budget = book_.get()})),
         card_(library_.path(), {}, std::move(wires.first)),
         soft_({.name = "soft1"}, std::move(wires.second)),
         near_(card_.OpenNic(options)),
         far_(OpenOn(soft_, {.device = "soft1"})) {
-    REQUIRE(near_->Start({.rx_queues = queues, .rx_ring = kRing, .tx_ring = kRing, .pool = pool_.get()}) ==
-            absl::OkStatus());
+    REQUIRE(book_->SetAllowance(kPayer, kAllowance) == absl::OkStatus());
+    REQUIRE(
+        near_->Start(
+            {.rx_queues = queues, .rx_ring = kRing, .tx_ring = kRing, .pool = pool_.get(), .owner = owner}) ==
+        absl::OkStatus());
     REQUIRE(far_->Start({.rx_ring = kRing, .tx_ring = 256, .pool = pool_.get()}) == absl::OkStatus());
     library_.Pump();
   }
 
   Mlx5Library library_;
+  const std::unique_ptr<BudgetBook> book_ = *BudgetBook::Create({});
   const std::unique_ptr<PacketPool> pool_;
   Mlx5Device card_;
   SoftContext soft_;
@@ -244,6 +253,23 @@ TEST_CASE("a pool that is empty leaves frames in their strides and they come whe
     for (const Packet* packet : got) CHECK(Ports::Same(*packet, frames[next++]));
   }
   CHECK(next == 20);
+}
+
+TEST_CASE("who owns a port of an mlx5 card pays for what is posted or for what came in strides") {
+  const bool striding = GENERATE(false, true);
+  Ports ports(striding ? kStriding : kDirect, 1, kPayer);
+  CHECK(ports.charged() == (striding ? 0 : kRing * 2048));
+  Exchange(ports, 300, 20);
+  ports.Send({Numbered(1), Numbered(2), Numbered(3)});
+  {
+    const Burst burst = ports.Receive();
+    REQUIRE(burst.size() == 3);
+    CHECK(burst[0].owner() == kPayer);
+    CHECK(ports.charged() >= 3 * 2048);
+    if (striding) CHECK(ports.charged() == 3 * 2048);
+  }
+  REQUIRE(ports.port().Stop() == absl::OkStatus());
+  CHECK(ports.charged() == 0);
 }
 
 TEST_CASE("a completion of strides that cannot be costs its frame and the queue is made ready again") {

@@ -19,11 +19,11 @@
 // Capabilities: those that ibv_query_device_ex(3) reports, and for the rest what a trial at Open showed; described()
 //   says of each whether it was found, or what is missing. What trials showed is kept for the process, and void for a
 //   card that reports other GUIDs, another firmware, or any other ability; a failure that may pass is not kept.
-// mlx5 cards: described() also says what their library libmlx5 tells beyond verbs. Of that, lag_port is used, and tunnel
-//   offloads, without which their queue pairs do not spread by headers in tunnels. This has met no card, only a library
-//   that stands in for libmlx5. Their checksum verdicts come with ports of one receive queue only: of work queues, over
-//   which frames are spread, libmlx5 (44 and 64 were looked at) tells none, and frames come as kUnknown. With
-//   VerbsNicOptions::direct_receive they come with any number of queues, and hashes too.
+// mlx5 cards: described() also says what their library libmlx5 tells beyond verbs, and what of it is used: lag_port, and
+//   tunnel offloads, without which their queue pairs do not spread by headers in tunnels; and, where the options ask for
+//   them, direct_receive, compressed_completions and striding. LRO is not used. None of this has met a card, only a
+//   library and rings that stand in for one. Without direct_receive, their checksum verdicts come with ports of one
+//   receive queue only: of work queues, over which frames are spread, libmlx5 (44 and 64 were looked at) tells none.
 // Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
 //   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
 //   SetRss and UpdateRule put the new above the old, or below it, and then take the old away: each frame meets exactly
@@ -116,7 +116,7 @@ struct VerbsNicOptions {
   // fewer instructions, and all that the card says is told, also with several queues: verdicts of checksums (of IPv6 too),
   // marks, and the hash by which a frame was spread (Packet::rss_hash, which mlx5 cards make alike for both directions of a
   // flow). Off, because this has met no card, only what stands in for one: see that it holds on yours. Where it is not to
-  // be had, modes() tells why.
+  // be had, modes() tells why. A ring in which there is something impossible ends its queue (kQueueError), until Stop.
   Want direct_receive = Want::kOff;
 
   // With that, let the card write completions of frames that are alike in blocks: 8 bytes over PCIe for each frame, not 64.

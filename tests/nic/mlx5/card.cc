@@ -24,6 +24,8 @@ struct Calls {
 Calls below;
 
 constexpr uint8_t kTitle = 3 << 2;
+constexpr uint32_t kBelow =
+    4096;  // completions of the device below: more than requests that it has at a time
 constexpr size_t kHashAt = 12, kHashKindAt = 16;  // in a completion: no names in mlx5dv.h
 
 uint8_t* BytesOf(mlx5_cqe64& completion) { return reinterpret_cast<uint8_t*>(&completion); }
@@ -62,6 +64,7 @@ uint32_t Mlx5Card::Completions::room() const {
 ibv_cq_ex* Mlx5Card::CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex* asked,
                                        const mlx5dv_cq_init_attr* more) {
   ibv_cq_init_attr_ex below_asked = *asked;
+  below_asked.cqe = std::min(asked->cqe, kBelow);
   below_asked.wc_flags |= IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_FLOW_TAG | IBV_WC_EX_WITH_CVLAN;
   ibv_cq_ex* const soft = ibv_create_cq_ex(context, &below_asked);
   if (soft == nullptr) return nullptr;
@@ -73,7 +76,9 @@ ibv_cq_ex* Mlx5Card::CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex
   made->compressed = (more->comp_mask & MLX5DV_CQ_INIT_ATTR_MASK_COMPRESSED_CQE) != 0;
   made->count = std::bit_ceil(asked->cqe + 1);
   made->number = 0x1234;
-  made->ring = std::make_unique<mlx5_cqe64[]>(made->count);
+  const size_t bytes = made->count * sizeof(mlx5_cqe64);
+  void* const ring = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  made->ring = {static_cast<mlx5_cqe64*>(ring), Unmap{bytes}};
   for (uint32_t i = 0; i < made->count; ++i) made->ring[i].op_own = MLX5_CQE_INVALID << 4;
   completions_[ibv_cq_ex_to_cq(soft)] = std::move(made);
   return soft;
@@ -147,7 +152,10 @@ int Mlx5Card::DestroyWork(ibv_wq* queue) {
   const std::lock_guard lock(self.mutex_);
   const auto work = self.work_.find(queue);
   ibv_mr* const registered = work == self.work_.end() ? nullptr : work->second->registered;
-  if (work != self.work_.end()) self.work_.erase(work);
+  if (work != self.work_.end()) {
+    self.completions_.erase(queue->cq);  // nobody looks there any more
+    self.work_.erase(work);
+  }
   const int error = below.destroy_wq(queue);
   if (registered != nullptr) ibv_dereg_mr(registered);
   return error;

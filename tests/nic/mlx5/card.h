@@ -12,6 +12,7 @@
 // puts its own in place of.
 
 #include <infiniband/mlx5dv.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdint>
@@ -51,11 +52,16 @@ class Mlx5Card {
     ibv_wc_status status;
     mlx5_cqe64 said;
   };
+  // Mapped, as a driver's rings are: a sanitizer would keep large ones for long after they were freed.
+  struct Unmap {
+    void operator()(mlx5_cqe64* ring) const { munmap(ring, bytes); }
+    size_t bytes;
+  };
   struct Completions {
     ibv_cq_ex* soft = nullptr;
     ibv_comp_channel* channel = nullptr;
     bool compressed = false;
-    std::unique_ptr<mlx5_cqe64[]> ring;
+    std::unique_ptr<mlx5_cqe64[], Unmap> ring;
     uint32_t count = 0;
     uint32_t number = 0;
     alignas(64) uint32_t records[2] = {};

@@ -174,15 +174,6 @@ absl::StatusOr<std::unique_ptr<TransmitPools>> TransmitPools::Create(PlacementMa
 TransmitPools::TransmitPools(PlacementMap map, std::vector<PacketPool*> pools, const PlacementPolicy& policy)
     : map_(std::move(map)), pools_(std::move(pools)), policy_(Pack(policy)) {}
 
-size_t TransmitPools::Get(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
-  if (const uint64_t nics = map_.AlikeAmong(request.nics); nics != 0) [[likely]] {
-    nic = static_cast<size_t>(std::countr_zero(nics));
-    if (const size_t got = pools_[0]->Get(burst, n); got > 0) [[likely]]
-      return got;
-  }
-  return GetChosen(burst, n, request, nic);
-}
-
 // A pool is known to be dry only once it was asked: counting its free packets would cost more than asking.
 size_t TransmitPools::GetChosen(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
   const PlacementPolicy policy = this->policy();

@@ -145,6 +145,18 @@ void Break(Ports& ports) {
   ports.library().Pump();
 }
 
+// The card tells of one frame what cannot be: that frame is lost, and those that come later are not.
+void LoseOne(Ports& ports, void (*spoil)(mlx5_cqe64&)) {
+  Exchange(ports, 100, 20);
+  ports.library()->spoil = spoil;
+  ports.Send({Numbered(1)});
+  CHECK(ports.Receive().empty());
+  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
+  CHECK(ports.ToldOfError());
+  ports.library()->spoil = nullptr;
+  Exchange(ports, 300, 20);
+}
+
 TEST_CASE("frames come through an mlx5 card's rings as they were sent round after round") {
   Ports ports;
   Exchange(ports, 3000, 40);
@@ -282,14 +294,7 @@ TEST_CASE("a completion of strides that cannot be costs its frame and the queue 
         "of another chunk"}}));
   INFO(text);
   Ports ports(kStriding);
-  Exchange(ports, 100, 20);
-  ports.library()->spoil = spoil;
-  ports.Send({Numbered(1)});
-  CHECK(ports.Receive().empty());
-  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
-  CHECK(ports.ToldOfError());
-  ports.library()->spoil = nullptr;
-  Exchange(ports, 300, 20);
+  LoseOne(ports, spoil);
 }
 
 TEST_CASE("a frame in strides that no packet holds is dropped as too long and the queue goes on") {
@@ -371,14 +376,7 @@ TEST_CASE("a completion that cannot be costs its frame and the queue is made rea
         "of another request"}}));
   INFO(text);
   Ports ports;
-  Exchange(ports, 100, 20);
-  ports.library()->spoil = spoil;
-  ports.Send({Numbered(1)});
-  CHECK(ports.Receive().empty());
-  CHECK(ports.Drops(DropReason::kDeviceError) == 1);
-  CHECK(ports.ToldOfError());
-  ports.library()->spoil = nullptr;
-  Exchange(ports, 300, 20);
+  LoseOne(ports, spoil);
 }
 
 TEST_CASE("frames behind one that ended a queue are counted each once") {

@@ -21,6 +21,7 @@
 // Cost: Choose compares NICs times pools, a few nanoseconds each; with one pool it compares nothing.
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -124,7 +125,14 @@ class SLUICE_EXPORT TransmitPools {
   // Appends up to `n` (<= burst.room()) empty packets, all of one pool, sets `nic` to the one to send them
   // with, and returns how many: fewer when the chosen pool had no more (ask again for the rest), and zero
   // when no registered pool had any. A free brings each home to its own pool, whichever thread frees it.
-  size_t Get(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic);
+  size_t Get(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
+    if (const uint64_t nics = map_.AlikeAmong(request.nics); nics != 0) [[likely]] {
+      nic = static_cast<size_t>(std::countr_zero(nics));
+      if (const size_t got = pools_[0]->Get(burst, n); got > 0) [[likely]]
+        return got;
+    }
+    return GetChosen(burst, n, request, nic);
+  }
 
   // For requests from now on; what was got stays where it is. kInvalidArgument for a policy out of range.
   absl::Status SetPolicy(const PlacementPolicy& policy);

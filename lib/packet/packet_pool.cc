@@ -113,8 +113,8 @@ size_t PacketPool::Get(Burst& burst, size_t n) {
     CopyFresh(to, taken, to);
     return taken;
   }
+  if constexpr (kCheckFrees) Exhume(from, n);  // before anything is written to them
   CopyFresh(from, n, to);
-  if constexpr (kCheckFrees) Exhume(to, n);
   return n;
 }
 

@@ -139,8 +139,10 @@ absl::Status KilledHost::Stop() { return sender_->Stop(); }
 
 uint64_t KilledHost::sent() const { return sender_->number(); }
 
-uint64_t KilledHost::came(int times) const {
-  return static_cast<uint64_t>(std::count(log_->times, log_->times + sent(), times));
+std::array<uint64_t, 4> KilledHost::came() const {
+  std::array<uint64_t, 4> frames{};
+  for (uint64_t i = 0; i < sent(); ++i) ++frames[std::min<size_t>(log_->times[i], frames.size() - 1)];
+  return frames;
 }
 
 }  // namespace sluice::testing

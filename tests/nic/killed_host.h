@@ -11,6 +11,7 @@
 // What takes longer than a minute throws std::runtime_error. Only while no other thread runs: a host is a fork of the
 // caller.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,7 +34,9 @@ class KilledHost {
   absl::Status Stop();
 
   uint64_t sent() const;
-  uint64_t came(int times) const;  // frames that hosts have seen so many times
+  // Frames by how often hosts have seen them: never, once, twice, more often. The host that runs goes on meanwhile, but each
+  // frame is looked at once.
+  std::array<uint64_t, 4> came() const;
 
  private:
   struct Log;

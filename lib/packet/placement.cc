@@ -172,7 +172,7 @@ absl::StatusOr<std::unique_ptr<TransmitPools>> TransmitPools::Create(PlacementMa
 }
 
 TransmitPools::TransmitPools(PlacementMap map, std::vector<PacketPool*> pools, const PlacementPolicy& policy)
-    : map_(std::move(map)), pools_(std::move(pools)), policy_(Pack(policy)) {}
+    : map_(std::move(map)), pools_(std::move(pools)), alike_(pools_[0]), policy_(Pack(policy)) {}
 
 // A pool is known to be dry only once it was asked: counting its free packets would cost more than asking.
 size_t TransmitPools::GetChosen(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {

@@ -128,7 +128,7 @@ class SLUICE_EXPORT TransmitPools {
   size_t Get(Burst& burst, size_t n, const PlacementRequest& request, size_t& nic) {
     if (const uint64_t nics = map_.AlikeAmong(request.nics); nics != 0) [[likely]] {
       nic = static_cast<size_t>(std::countr_zero(nics));
-      if (const size_t got = pools_[0]->Get(burst, n); got > 0) [[likely]]
+      if (const size_t got = alike_->Get(burst, n); got > 0) [[likely]]
         return got;
     }
     return GetChosen(burst, n, request, nic);
@@ -146,6 +146,7 @@ class SLUICE_EXPORT TransmitPools {
 
   const PlacementMap map_;
   const std::vector<PacketPool*> pools_;
+  PacketPool* const alike_;       // of NICs that AlikeAmong gives
   std::atomic<uint64_t> policy_;  // packed, so that a request sees one policy or the other, never a mixture
   std::atomic<uint64_t> spilled_{0};
   std::atomic<uint64_t> exhausted_{0};

@@ -229,8 +229,7 @@ Packet* VerbsRxQueue::Describe(const Done& done) {
   Packet* packet = posted_->Pop();
   if (done.status != IBV_WC_SUCCESS) [[unlikely]] {
     CountFailure(done.status);
-    packet->Restart(headroom_, 0);
-    PacketPool::Put(&packet, 1);
+    PutFresh(&packet, 1);
     return nullptr;
   }
   packet->Restart(headroom_, done.bytes);
@@ -305,7 +304,8 @@ size_t VerbsRxQueue::GetFresh(Packet** to, size_t count) {
   return got;
 }
 
-void VerbsRxQueue::PutFresh(Packet** packets, size_t count) {
+// Those that no frame came for.
+void VerbsRxQueue::PutFresh(Packet* const* packets, size_t count) {
   if (owner_ == kNobody) return pool_->PutRaw(packets, count);
   for (size_t i = 0; i < count; ++i) packets[i]->Restart(headroom_, 0);
   PacketPool::Put(packets, count);
@@ -342,11 +342,7 @@ bool VerbsRxQueue::Post(Packet* const* fresh, uint32_t count) {
     return true;
   const auto taken = static_cast<uint32_t>(bad - requests_.data());
   posted_->Unpush(count - taken);
-  for (uint32_t i = taken; i < count; ++i) {
-    fresh[i]->Restart(headroom_, 0);
-    Packet* packet = fresh[i];
-    PacketPool::Put(&packet, 1);
-  }
+  PutFresh(fresh + taken, count - taken);
   return false;
 }
 

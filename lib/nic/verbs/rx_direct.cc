@@ -112,9 +112,8 @@ void VerbsRxQueue::DropUnsound(Mlx5Arrival arrival) {
     return CountFailure(Mlx5Syndrome::kOperation);
   const bool failed = OpcodeOf(arrival.owner) == Mlx5Opcode::kReceiveFailed;
   CountFailure(failed ? static_cast<Mlx5Syndrome>(said.stamp.get() & 0xff) : Mlx5Syndrome::kOperation);
-  Packet* packet = posted_->Pop();
-  packet->Restart(headroom_, 0);
-  PacketPool::Put(&packet, 1);
+  Packet* const packet = posted_->Pop();
+  PutFresh(&packet, 1);
 }
 
 // As many bytes as buffers for the ring would have, so that it holds as many long frames, and more short ones.

@@ -91,7 +91,7 @@ class VerbsRxQueue final : public RxQueue {
   void Mend();
   void GiveBack();
   size_t GetFresh(Packet** to, size_t count);
-  void PutFresh(Packet** packets, size_t count);
+  void PutFresh(Packet* const* packets, size_t count);
   void Refill();
   bool Post(Packet* const* fresh, uint32_t count);
   void TakeEvent();

@@ -29,29 +29,39 @@ uint64_t Load64(const uint8_t* bytes) {
 // 01-80-C2-00-00-00 to -0F (IEEE 802.1Q, table 8-1).
 bool IsReserved(uint64_t destination) { return (destination & 0xf0ffffffffff) == 0x0000c28001; }
 
+// Whether what is known besides the frame may say that it has a tag.
+bool HasTagApart(const Packet& packet) { return packet.vlan_stripped || packet.offload.insert_vlan; }
+
+// How many of the packets, from the first on, are such that what was found out about the first is true of them, too.
+size_t CountAlike(Packet* const* packets, size_t n) {
+  const uint8_t* const first = packets[0]->data();
+  const uint64_t addresses = Load64(first);
+  const uint64_t addresses_and_type = Load64(first + MacAddress::kSize);
+  size_t alike = 1;
+  for (; alike < n; ++alike) {
+    const Packet& packet = *packets[alike];
+    if (alike + 2 < n) __builtin_prefetch(packets[alike + 2]->data());
+    if (packet.head_length() < sizeof(EthernetHeader) || HasTagApart(packet) ||
+        Load64(packet.data()) != addresses || Load64(packet.data() + MacAddress::kSize) != addresses_and_type)
+      break;
+  }
+  return alike;
+}
+
 // How much of the table one worker sweeps a second: all of it in about a minute, long before ages wrap.
 constexpr size_t kSweepParts = 64;
 
 }  // namespace
 
-struct Switch::Turn::Frame {
-  Packet* packet;
+// Frames of a burst that go the same way: one behind the other, of the same addresses, and without a tag; or any one frame.
+struct Switch::Turn::Run {
+  Packet* const* packets;
+  size_t count;
   uint64_t source;       // mixed, with the VLAN
   uint64_t destination;  // likewise; unused when `group`
   uint16_t vlan;
   TagPlace tag;
   bool group;
-};
-
-// What the untagged frame of one destination that was looked at last has found: those that follow it are mostly alike.
-struct Switch::Turn::Train {
-  bool Has(uint64_t of_destination, uint64_t of_source_and_type) const {
-    return of_destination == raw_destination && of_source_and_type == raw_source_and_type;
-  }
-  uint64_t raw_destination = ~uint64_t{0};  // of no frame
-  uint64_t raw_source_and_type = 0;
-  uint64_t source = 0;  // as in Frame, likewise the next
-  uint64_t destination = 0;
 };
 
 Switch::Turn::Turn(Switch& owner, WorkerId worker)
@@ -75,13 +85,13 @@ void Switch::Turn::Forward(PortId ingress, Burst& burst) {
   ReadClock();
 
   // 1. Read the headers; start fetching where the addresses are in the table.
-  Frame frames[Burst::kCapacity];
-  const size_t admitted = Admit(*port, burst, frames);
-  burst.DropBack(burst.size());
+  Run runs[Burst::kCapacity];
+  const size_t admitted = Admit(*port, burst, runs);
   // 2. All sources before any destination: by then the lines have come.
-  Learn(ingress, frames, admitted);
+  Learn(ingress, runs, admitted);
   // 3. Into the bursts of the egress ports.
-  Deliver(*port, frames, admitted);
+  Deliver(*port, runs, admitted);
+  burst.DropBack(burst.size());
 }
 
 void Switch::Turn::ReadClock() {
@@ -96,66 +106,59 @@ void Switch::Turn::ReadClock() {
   }
 }
 
-size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
+size_t Switch::Turn::Admit(const Port& port, const Burst& burst, Run* runs) {
   const AddressTable& table = switch_.control_->table;
   Packet* const* packets = burst.begin();
   const size_t count = burst.size();
   port.lanes[seat_.index].received.Add(count);
 
   size_t admitted = 0;
-  Train train;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0, alike = 1; i < count; i += alike) {
     if (i + 2 < count) __builtin_prefetch(packets[i + 2]->data());
-    Packet& packet = *packets[i];
+    const Packet& packet = *packets[i];
+    alike = 1;
     if (packet.head_length() < sizeof(EthernetHeader)) {
-      Drop(port, &packet, DropReason::kTooShort);
+      Drop(port, &packets[i], 1, DropReason::kTooShort);
       continue;
     }
     const uint64_t destination = Load64(packet.data()) & kMacMask;
     const uint64_t source_and_type = Load64(packet.data() + MacAddress::kSize);
     const uint64_t source = source_and_type & kMacMask;
 
-    Frame& frame = frames[admitted];
-    frame.packet = &packet;
-    frame.tag = TagPlace::kNone;
-    frame.vlan = port.vlan;
-    const bool tag_apart = packet.vlan_stripped || packet.offload.insert_vlan;
-    if (!tag_apart && train.Has(destination, source_and_type)) {
-      frame.source = train.source;
-      frame.destination = train.destination;
-      frame.group = false;
-      ++admitted;
-      continue;
-    }
-    const bool may_have_tag = source_and_type >> 48 == kVlanType || tag_apart;
+    Run& run = runs[admitted];
+    run.packets = packets + i;
+    run.tag = TagPlace::kNone;
+    run.vlan = port.vlan;
+    const bool may_have_tag = source_and_type >> 48 == kVlanType || HasTagApart(packet);
     if (may_have_tag) [[unlikely]] {
-      frame.tag = FindTag(packet);
-      if (frame.tag != TagPlace::kNone) frame.vlan = port.VlanOf(TagAt(packet, frame.tag));
+      run.tag = FindTag(packet);
+      if (run.tag != TagPlace::kNone) run.vlan = port.VlanOf(TagAt(packet, run.tag));
+    } else {
+      alike = CountAlike(packets + i, count - i);
     }
-    if (frame.vlan == 0) {
-      Drop(port, &packet, DropReason::kNoVlan);
+    run.count = alike;
+    if (run.vlan == 0) {
+      Drop(port, run, DropReason::kNoVlan);
       continue;
     }
     if ((source & kGroupBit) != 0 || source == 0) {
-      Drop(port, &packet, DropReason::kMalformed);
+      Drop(port, run, DropReason::kMalformed);
       continue;
     }
     if (!port.sources.empty() && !std::binary_search(port.sources.begin(), port.sources.end(), source)) {
-      Drop(port, &packet, DropReason::kSpoofed);
+      Drop(port, run, DropReason::kSpoofed);
       continue;
     }
 
-    frame.source = table.Mix(MakeAddressKey(frame.vlan, source));
-    table.Prefetch(frame.source);
-    const bool group = (destination & kGroupBit) != 0;
-    frame.group = group;
-    if (!group) [[likely]] {
-      frame.destination = table.Mix(MakeAddressKey(frame.vlan, destination));
-      table.Prefetch(frame.destination);
-      if (!may_have_tag) train = {destination, source_and_type, frame.source, frame.destination};
+    run.source = table.Mix(MakeAddressKey(run.vlan, source));
+    table.Prefetch(run.source);
+    run.group = (destination & kGroupBit) != 0;
+    if (!run.group) [[likely]] {
+      run.destination = table.Mix(MakeAddressKey(run.vlan, destination));
+      table.Prefetch(run.destination);
     } else if (IsReserved(destination)) {
-      seat_.counters.Add(SwitchCounter::kReserved);
-      Drop(port, &packet, DropReason::kNoDestination);
+      seat_.counters.Add(SwitchCounter::kReserved, alike);
+      Drop(port, run, DropReason::kNoDestination);
       continue;
     }
     ++admitted;
@@ -163,27 +166,27 @@ size_t Switch::Turn::Admit(const Port& port, Burst& burst, Frame* frames) {
   return admitted;
 }
 
-void Switch::Turn::Learn(PortId ingress, const Frame* frames, size_t count) {
+void Switch::Turn::Learn(PortId ingress, const Run* runs, size_t count) {
   AddressTable& table = switch_.control_->table;
   uint16_t unknown[Burst::kCapacity];
   size_t unknowns = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (i > 0 && frames[i].source == frames[i - 1].source) continue;  // of a train
-    if (!table.Refresh(frames[i].source, ingress, now_)) unknown[unknowns++] = static_cast<uint16_t>(i);
+    if (i > 0 && runs[i].source == runs[i - 1].source) continue;
+    if (!table.Refresh(runs[i].source, ingress, now_)) unknown[unknowns++] = static_cast<uint16_t>(i);
   }
   if (unknowns != 0) [[unlikely]] {
-    LearnNew(ingress, frames, unknown, unknowns);
+    LearnNew(ingress, runs, unknown, unknowns);
   }
 }
 
-void Switch::Turn::LearnNew(PortId ingress, const Frame* frames, const uint16_t* which, size_t count) {
+void Switch::Turn::LearnNew(PortId ingress, const Run* runs, const uint16_t* which, size_t count) {
   AddressTable& table = switch_.control_->table;
   const AddressTable::Learner learner(table);
   if (!learner) return seat_.counters.Add(SwitchCounter::kLearnBusy, count);
 
   uint64_t evicted = 0;
   for (size_t i = 0; i < count; ++i) {
-    switch (table.Learn(frames[which[i]].source, ingress, now_, evicted)) {
+    switch (table.Learn(runs[which[i]].source, ingress, now_, evicted)) {
       case AddressTable::Learned::kNew:
         seat_.counters.Add(SwitchCounter::kLearned);
         break;
@@ -200,80 +203,103 @@ void Switch::Turn::LearnNew(PortId ingress, const Frame* frames, const uint16_t*
   seat_.counters.Add(SwitchCounter::kEvicted, evicted);
 }
 
-// Most frames have no tag and stay in the VLAN of both ports; the burst of their egress has begun and is not full.
-inline void Switch::Turn::Queue(const Port& port, const Frame& frame) {
-  Lane& lane = port.lanes[seat_.index];
-  const bool plain = frame.tag == TagPlace::kNone && frame.vlan == port.vlan;
-  if (!plain || lane.egress.empty() || lane.egress.room() == 0) [[unlikely]] {
-    return QueueWithCare(port, lane, frame);
+// Most frames have no tag and stay in the VLAN of both ports.
+inline void Switch::Turn::Queue(const Port& port, const Run& run) {
+  const bool plain = run.tag == TagPlace::kNone && run.vlan == port.vlan;
+  if (!plain) [[unlikely]] {
+    for (size_t i = 0; i < run.count; ++i) QueueWithTag(port, run, run.packets[i]);
+    return;
   }
-  lane.egress.PushRaw(frame.packet);
+  Append(port, run.packets, run.count);
 }
 
-void Switch::Turn::QueueWithCare(const Port& port, Lane& lane, const Frame& frame) {
-  if (lane.egress.room() == 0) return Drop(port, frame.packet, DropReason::kTransmitRingFull);
-  if (frame.tag != TagPlace::kNone || frame.vlan != port.vlan) {
-    if (!port.member[frame.vlan]) return Drop(port, frame.packet, DropReason::kNoVlan);
-    const bool ready = frame.vlan == port.vlan
-                           ? RemoveTag(*frame.packet, frame.tag)
-                           : SetTag(*frame.packet, frame.tag, frame.vlan, port.inserts_vlan);
-    if (!ready) return Drop(port, frame.packet, DropReason::kTooLong);
+// As many as there is room for.
+inline void Switch::Turn::Append(const Port& port, Packet* const* packets, size_t count) {
+  Burst& egress = port.lanes[seat_.index].egress;
+  const size_t fit = std::min(count, egress.room());
+  if (egress.empty()) seat_.waiting[port.id.value() / 64] |= uint64_t{1} << (port.id.value() % 64);
+  if (count == 1 && fit == 1) {
+    egress.PushRaw(*packets);
+    return;
   }
-  if (lane.egress.empty()) seat_.waiting[port.id.value() / 64] |= uint64_t{1} << (port.id.value() % 64);
-  lane.egress.PushRaw(frame.packet);
+  std::copy_n(packets, fit, egress.Extend(fit));
+  if (fit < count) [[unlikely]]
+    Drop(port, packets + fit, count - fit, DropReason::kTransmitRingFull);
 }
 
-void Switch::Turn::Deliver(const Port& ingress, const Frame* frames, size_t count) {
+void Switch::Turn::QueueWithTag(const Port& port, const Run& run, Packet* packet) {
+  if (port.lanes[seat_.index].egress.room() == 0)
+    return Drop(port, &packet, 1, DropReason::kTransmitRingFull);
+  if (!port.member[run.vlan]) return Drop(port, &packet, 1, DropReason::kNoVlan);
+  const bool ready = run.vlan == port.vlan ? RemoveTag(*packet, run.tag)
+                                           : SetTag(*packet, run.tag, run.vlan, port.inserts_vlan);
+  if (!ready) return Drop(port, &packet, 1, DropReason::kTooLong);
+  Append(port, &packet, 1);
+}
+
+void Switch::Turn::Deliver(const Port& ingress, const Run* runs, size_t count) {
   const AddressTable& table = switch_.control_->table;
   const Port* port = nullptr;  // null: unknown, or added since this turn began
   uint64_t looked_up = AddressTable::kNoKey;
   for (size_t i = 0; i < count; ++i) {
-    const Frame& frame = frames[i];
-    if (frame.group) {
-      seat_.counters.Add(SwitchCounter::kMulticast);
-      Flood(ingress, frame);
+    const Run& run = runs[i];
+    if (run.group) {
+      seat_.counters.Add(SwitchCounter::kMulticast, run.count);
+      Flood(ingress, run);
       continue;
     }
-    if (frame.destination != looked_up) {  // else of the same train
-      looked_up = frame.destination;
+    if (run.destination != looked_up) {
+      looked_up = run.destination;
       const uint32_t found = table.Find(looked_up, now_);
       port = found < ports_.by_id.size() ? ports_.by_id[found] : nullptr;
     }
     if (port == nullptr) {
-      seat_.counters.Add(SwitchCounter::kUnknown);
-      Flood(ingress, frame);
+      seat_.counters.Add(SwitchCounter::kUnknown, run.count);
+      Flood(ingress, run);
     } else if (port == &ingress) {
-      Drop(ingress, frame.packet, DropReason::kSameSegment);
+      Drop(ingress, run, DropReason::kSameSegment);
     } else {
-      Queue(*port, frame);
+      Queue(*port, run);
     }
   }
 }
 
-// The last port gets the packet itself, since by then its copies are made.
-void Switch::Turn::Flood(const Port& ingress, const Frame& frame) {
+// The last port gets the packets themselves, since by then their copies are made.
+void Switch::Turn::Flood(const Port& ingress, const Run& run) {
   const Port* last = nullptr;
   for (const Port* port : ports_.all) {
-    if (port == &ingress || !port->member[frame.vlan]) continue;
-    if (last != nullptr) QueueCopy(*last, frame);
+    if (port == &ingress || !port->member[run.vlan]) continue;
+    if (last != nullptr) QueueCopies(*last, run);
     last = port;
   }
-  if (last == nullptr) return Drop(ingress, frame.packet, DropReason::kNoDestination);
-  Queue(*last, frame);
+  if (last == nullptr) return Drop(ingress, run, DropReason::kNoDestination);
+  Queue(*last, run);
 }
 
-void Switch::Turn::QueueCopy(const Port& port, Frame frame) {
+void Switch::Turn::QueueCopies(const Port& port, const Run& run) {
   Lane& lane = port.lanes[seat_.index];
-  seat_.counters.Add(SwitchCounter::kCopies);
-  if (lane.egress.room() == 0) return lane.drops.Add(DropReason::kTransmitRingFull);
-  frame.packet = CopyPacket(*switch_.options_.pool, *frame.packet).release();
-  if (frame.packet == nullptr) return lane.drops.Add(DropReason::kNoBuffer);
-  Queue(port, frame);
+  seat_.counters.Add(SwitchCounter::kCopies, run.count);
+  for (size_t i = 0; i < run.count; ++i) {
+    if (lane.egress.room() == 0) return lane.drops.Add(DropReason::kTransmitRingFull, run.count - i);
+    Packet* const copy = CopyPacket(*switch_.options_.pool, *run.packets[i]).release();
+    if (copy == nullptr) {
+      lane.drops.Add(DropReason::kNoBuffer);
+      continue;
+    }
+    Run one = run;
+    one.packets = &copy;
+    one.count = 1;
+    Queue(port, one);
+  }
 }
 
-void Switch::Turn::Drop(const Port& port, Packet* packet, DropReason reason) {
-  port.lanes[seat_.index].drops.Add(reason);
-  PacketPool::Put(&packet, 1);
+void Switch::Turn::Drop(const Port& port, const Run& run, DropReason reason) {
+  Drop(port, run.packets, run.count, reason);
+}
+
+void Switch::Turn::Drop(const Port& port, Packet* const* packets, size_t count, DropReason reason) {
+  port.lanes[seat_.index].drops.Add(reason, count);
+  PacketPool::Put(packets, count);
 }
 
 void Switch::Turn::DropStray(Burst& burst) {

@@ -43,6 +43,14 @@ class SwitchRig {
   Egress SendPacket(PortId from, PacketPtr packet) {
     Burst burst;
     burst.Push(std::move(packet));
+    return SendBurst(from, std::move(burst));
+  }
+  Egress SendAll(PortId from, const std::vector<Bytes>& frames) {
+    Burst burst;
+    for (const Bytes& frame : frames) burst.Push(MakePacket(*pool, frame));
+    return SendBurst(from, std::move(burst));
+  }
+  Egress SendBurst(PortId from, Burst burst) {
     Switch::Turn turn(*the_switch, WorkerId{0});
     turn.Forward(from, burst);
     CHECK(burst.empty());

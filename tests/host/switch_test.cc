@@ -46,17 +46,40 @@ TEST_CASE("in a burst of trains each frame leaves where its own destination is")
   const std::string a = "02:00:00:00:00:aa", b = "02:00:00:00:00:bb", all = "ff:ff:ff:ff:ff:ff";
   rig.Send(first, UdpFrame({.source_mac = a, .destination_mac = all}));
   rig.Send(second, UdpFrame({.source_mac = b, .destination_mac = all}));
-  Burst burst;
+  std::vector<Bytes> frames;
   Egress expected;
   for (const std::string& to : {a, a, b, all, all, b, a, b, b, a, a}) {
-    const Bytes frame = UdpFrame({.destination_mac = to});
-    burst.Push(MakePacket(*rig.pool, frame));
-    if (to != b) expected[first.value()].push_back(frame);
-    if (to != a) expected[second.value()].push_back(frame);
+    frames.push_back(UdpFrame({.destination_mac = to}));
+    if (to != b) expected[first.value()].push_back(frames.back());
+    if (to != a) expected[second.value()].push_back(frames.back());
   }
-  Switch::Turn turn(*rig.the_switch, WorkerId{0});
-  turn.Forward(from, burst);
-  CHECK(rig.Take(turn) == expected);
+  CHECK(rig.SendAll(from, frames) == expected);
+}
+
+TEST_CASE("of a train that nobody has the destination of each frame is copied and counted") {
+  ThreePorts rig;
+  const std::vector<Bytes> train(5, Frame(kA, kB));
+  CHECK(rig.SendAll(rig.p0, train) == Egress{{1, train}, {2, train}});
+  CHECK(rig.the_switch->stats().unknown == 5);
+  CHECK(rig.the_switch->stats().copies == 5);
+
+  CHECK(PortsOf(rig.SendAll(rig.p0, std::vector<Bytes>(5, Frame(kA, kAll)))) == Ports{1, 2});
+  CHECK(rig.the_switch->stats().multicast == 5);
+
+  CHECK(rig.SendAll(rig.p0, std::vector<Bytes>(5, Frame(kA, "01:80:c2:00:00:0e"))).empty());
+  CHECK(rig.the_switch->stats().reserved == 5);
+  CHECK(rig.drops(rig.p0, DropReason::kNoDestination) == 5);
+  CHECK(rig.Balanced());
+}
+
+TEST_CASE("a frame that is cut off in a train of whole ones is dropped, and they are not") {
+  ThreePorts rig;
+  rig.Send(rig.p1, Frame(kB, kAll));
+  Burst burst;
+  for (int i = 0; i < 3; ++i) burst.Push(MakePacket(*rig.pool, Frame(kA, kB)));
+  burst[1].SetLength(13);  // the rest still lies behind
+  CHECK(rig.SendBurst(rig.p0, std::move(burst)) == Egress{{1, {Frame(kA, kB), Frame(kA, kB)}}});
+  CHECK(rig.drops(rig.p0, DropReason::kTooShort) == 1);
 }
 
 TEST_CASE("broadcast and multicast leave at all ports but the one they came from") {
@@ -191,24 +214,36 @@ TEST_CASE("a port that may learn nothing still forwards") {
 }
 
 TEST_CASE("what a full egress does not take is held in order up to a burst, and dropped beyond") {
+  const int train = GENERATE(1, 7);
+  const bool known = GENERATE(true, false);
+  CAPTURE(train, known);
   ThreePorts rig;
-  rig.Send(rig.p1, Frame(kB, kAll));
+  if (known) rig.Send(rig.p1, Frame(kB, kAll));
+  const uint64_t before = rig.the_switch->stats().sent;
   Switch::Turn turn(*rig.the_switch, WorkerId{0});
-  for (int i = 0; i < 70; ++i) {
+  for (int i = 0; i < 70;) {
     Burst burst;
-    burst.Push(
-        MakePacket(*rig.pool, UdpFrame({.source_mac = kA, .destination_mac = kB, .ip_id = uint16_t(i)})));
+    for (int end = i + train; i < end; ++i) {
+      burst.Push(
+          MakePacket(*rig.pool, UdpFrame({.source_mac = kA, .destination_mac = kB, .ip_id = uint16_t(i)})));
+    }
     turn.Forward(rig.p0, burst);
     turn.Flush([](PortId, Burst&) {});
   }
   CHECK(turn.holding());
-  CHECK(rig.stats(rig.p1).held == 64);
-  CHECK(rig.drops(rig.p1, DropReason::kTransmitRingFull) == 6);
+  CHECK(rig.the_switch->stats().sent == before);
   CHECK(rig.Balanced());
+  for (const PortId port : known ? std::vector{rig.p1} : std::vector{rig.p1, rig.p2}) {
+    CHECK(rig.stats(port).held == 64);
+    CHECK(rig.drops(port, DropReason::kTransmitRingFull) == 6);
+  }
   const Egress out = rig.Take(turn);
   CHECK_FALSE(turn.holding());
-  REQUIRE(out.at(1).size() == 64);
-  for (int i = 0; i < 64; ++i) CHECK(out.at(1)[i][19] == i);  // low byte of the IPv4 id
+  for (const auto& [port, frames] : out) {
+    REQUIRE(frames.size() == 64);
+    for (int i = 0; i < 64; ++i) CHECK(frames[i][19] == i);  // low byte of the IPv4 id
+  }
+  CHECK(out.size() == (known ? 1 : 2));
 }
 
 TEST_CASE("a pool without packets costs copies, counted as no-buffer, and never the original") {

@@ -235,8 +235,7 @@ class SLUICE_EXPORT Switch::Turn {
   bool holding() const;
 
  private:
-  struct Frame;
-  struct Train;
+  struct Run;
 
   static const Ports& Begin(Seat& seat, const std::atomic<const Ports*>& ports);
 
@@ -244,15 +243,17 @@ class SLUICE_EXPORT Switch::Turn {
   void NoteFlushed(PortId port, size_t before);
 
   void ReadClock();
-  size_t Admit(const Port& port, Burst& burst, Frame* frames);
-  void Learn(PortId ingress, const Frame* frames, size_t count);
-  void LearnNew(PortId ingress, const Frame* frames, const uint16_t* which, size_t count);
-  void Deliver(const Port& ingress, const Frame* frames, size_t count);
-  void Flood(const Port& ingress, const Frame& frame);
-  void Queue(const Port& port, const Frame& frame);
-  void QueueWithCare(const Port& port, Lane& lane, const Frame& frame);
-  void QueueCopy(const Port& port, Frame frame);
-  void Drop(const Port& port, Packet* packet, DropReason reason);
+  size_t Admit(const Port& port, const Burst& burst, Run* runs);
+  void Learn(PortId ingress, const Run* runs, size_t count);
+  void LearnNew(PortId ingress, const Run* runs, const uint16_t* which, size_t count);
+  void Deliver(const Port& ingress, const Run* runs, size_t count);
+  void Flood(const Port& ingress, const Run& run);
+  void Queue(const Port& port, const Run& run);
+  void QueueWithTag(const Port& port, const Run& run, Packet* packet);
+  void QueueCopies(const Port& port, const Run& run);
+  void Append(const Port& port, Packet* const* packets, size_t count);
+  void Drop(const Port& port, const Run& run, DropReason reason);
+  void Drop(const Port& port, Packet* const* packets, size_t count, DropReason reason);
   void DropStray(Burst& burst);
 
   Switch& switch_;

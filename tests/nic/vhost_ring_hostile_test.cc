@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rings with things in them that cannot be: each stops its ring, by name, and no other; nothing is kept or touched.
+#include <sys/mman.h>
+
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <functional>
@@ -57,7 +59,9 @@ struct Case {
 };
 
 constexpr uint64_t kLow = RingRig::kLow;
-constexpr uint64_t kEnd = RingRig::kHigh + RingRig::kBufferBytes;
+constexpr uint64_t kHigh = RingRig::kHigh;  // where a ring looks first
+constexpr uint64_t kEnd = kHigh + RingRig::kBufferBytes;
+constexpr uint64_t kFarthest = ~0ull >> 1;  // with a length on top, as a signed number it is below all memory
 constexpr vring_desc kGood = {kLow, 100, 0, 0};
 
 std::vector<Case> SplitCases() {
@@ -66,7 +70,10 @@ std::vector<Case> SplitCases() {
   return {
       {"more than the ring", kIndexJump, [](Driver& d) { d.JumpTo(kSize + 1); }},
       {"backwards", kIndexJump, [](Driver& d) { d.JumpTo(0xffff); }},
-      {"head", kHeadOutOfRange, [](Driver& d) { d.Heads({kSize}); }},
+      {"head", kHeadOutOfRange,
+       [](Driver& d) {
+         d.Split(0, {kHigh, 100, 0, 0}), d.Heads({kSize});
+       }},
       {"next", kNextOutOfRange,
        [](Driver& d) {
          d.Split(0, {kLow, 9, kNext, kSize}), d.Heads({0});
@@ -98,6 +105,10 @@ std::vector<Case> SplitCases() {
       {"over the top", kNotInMemory,
        [](Driver& d) {
          d.Split(0, {~0ull, ~0u, 0, 0}), d.Heads({0});
+       }},
+      {"to the other side", kNotInMemory,
+       [](Driver& d) {
+         d.Split(0, {kFarthest, ~0u, 0, 0}), d.Heads({0});
        }},
       {"nothing", kEmptyDescriptor,
        [](Driver& d) {
@@ -162,6 +173,10 @@ std::vector<Case> PackedCases() {
        [](Driver& d) {
          d.Packed(0, {~0ull, ~0u, 0, 0});
        }},
+      {"to the other side", kNotInMemory,
+       [](Driver& d) {
+         d.Packed(0, {kFarthest, ~0u, 0, 0});
+       }},
       {"nothing", kEmptyDescriptor,
        [](Driver& d) {
          d.Packed(0, {kLow, 0, 0, 0});
@@ -225,6 +240,26 @@ TEST_CASE("each thing that cannot be in a ring stops it, by name, and touches no
     rig.StartSource();
     CHECK(rig.source().fault() == RingFault::kNone);
   }
+}
+
+TEST_CASE("in a region of many gigabytes, too, a buffer to be written is not read") {
+  constexpr size_t kBytes = size_t{16} << 30;
+  void* const here = mmap(nullptr, kBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  REQUIRE(here != MAP_FAILED);
+  RingRig rig(Kind(/*packed=*/false));
+  HostileDriver driver(rig);
+  RingPlace place = rig.place();
+  place.memory = std::make_shared<const GuestMemory>(std::vector<GuestRegion>{
+      {.guest = kEnd, .user = kEnd, .bytes = kBytes, .here = static_cast<uint8_t*>(here)}});
+  rig.source().Start(rig.shape(), place, rig.Base());
+
+  driver.Split(0, {kEnd, 100, 0, 0});
+  driver.Split(1, {kEnd, 100, kWrite, 0});
+  driver.Heads({0, 1});
+  CHECK(rig.ReceiveAll() == std::vector<Bytes>{Bytes(88)});
+  CHECK(Name(rig.source().fault()) == Name(RingFault::kWrongDirection));
+  rig.source().Stop();
+  munmap(here, kBytes);
 }
 
 TEST_CASE("a ring to be filled is stopped by buffers that are to be read") {

@@ -16,11 +16,18 @@
 
 namespace sluice {
 
+// Handled at once, as most machines can.
+using TwoWords = uint64_t __attribute__((vector_size(16)));
+
 // Bytes in one place, all of them in the guest's memory.
 struct RingPiece {
   uint8_t* at;
   uint32_t bytes;
+
+  // What is above the length counts for nothing.
+  void SetWords(TwoWords words) { std::memcpy(reinterpret_cast<uint8_t*>(this), &words, sizeof(words)); }
 };
+static_assert(sizeof(RingPiece) == sizeof(TwoWords) && offsetof(RingPiece, bytes) == 8);
 
 struct RingChain {
   uint32_t id;       // what the driver knows it by: a split ring's head, a packed ring's buffer id
@@ -30,15 +37,10 @@ struct RingChain {
   uint16_t pieces;
   uint32_t first;  // of its pieces
 
-  // One of one slot and one piece, of which nothing is written: in three stores, where members one by one would be six.
-  void SetPlain(uint32_t of, uint32_t room, uint32_t piece) {
-    constexpr uint64_t kOneEach = uint64_t{0x0001'0001} << 32;
-    const uint64_t low = of, high = room | kOneEach;
-    auto* const here = reinterpret_cast<uint8_t*>(this);
-    std::memcpy(here, &low, sizeof(low));
-    std::memcpy(here + sizeof(low), &high, sizeof(high));
-    first = piece;
-  }
+  // All but `first` in two words, for chains of one slot and one piece, of which nothing is written.
+  static constexpr uint64_t kOneEach = uint64_t{0x0001'0001} << 32;
+  void SetPlain(uint64_t of, uint64_t room) { SetWords(TwoWords{of, room | kOneEach}); }
+  void SetWords(TwoWords words) { std::memcpy(reinterpret_cast<uint8_t*>(this), &words, sizeof(words)); }
 };
 static_assert(offsetof(RingChain, written) == 4 && offsetof(RingChain, bytes) == 8 &&
               offsetof(RingChain, slots) == 12 && offsetof(RingChain, pieces) == 14);
@@ -69,7 +71,7 @@ class ChainBatch {
   // For rings, which fill it: the pieces of a chain first, then the chain, which takes those that came since the last.
   // ----------------------------------------------------------------------------------------------------
   bool room_for_piece() const { return pieces_used_ < kPieces; }
-  // Up to `most` chains of one piece and one slot each, as long as there is room and `next`(id, piece) says that there is
+  // Up to `most` chains of one piece and one slot each, as long as there is room and `next`(chain, piece) says that there is
   // another. Returns how many. They are counted at the end, and not in memory one by one.
   template <typename Next>
   size_t AddPlain(size_t most, Next next) {
@@ -77,9 +79,7 @@ class ChainBatch {
     RingPiece* piece = &pieces_[first];
     RingChain* chain = &chains_[chains_used_];
     RingChain* const end = chain + std::min({most, kChains - chains_used_, kPieces - first});
-    for (uint32_t id; chain != end && next(id, *piece); ++chain, ++piece, ++first) {
-      chain->SetPlain(id, piece->bytes, first);
-    }
+    for (; chain != end && next(*chain, *piece); ++chain, ++piece) chain->first = first++;
     const uint32_t added = first - pieces_used_;
     chains_used_ += added;
     pieces_used_ = first;

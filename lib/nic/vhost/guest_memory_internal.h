@@ -66,21 +66,23 @@ class GuestMemory {
 
   // The region that was found last, for loops that look there first.
   struct Window {
-    // All of `bytes` at a guest's address, where they lie in it; else null, and GuestMemory::At knows more. Null for no
-    // bytes, too.
-    uint8_t* At(uint64_t address, uint32_t length) const {
-      const uint64_t offset = address - guest;     // wraps round for what is below
-      const uint64_t last = uint64_t{length} - 1;  // and for no bytes
-      return offset < bytes && last < bytes - offset ? here + offset : nullptr;
+    // Negative unless all of `length` bytes at a guest's address, and at least one, lie in it: so that loops may join it by OR
+    // with what else may be wrong, for one branch. GuestMemory::At knows more of what is negative.
+    int64_t Outside(uint64_t address, uint32_t length) const {
+      const uint64_t offset = address - guest;  // wraps round for what is below
+      const uint64_t rest = bytes - offset;     // and for what is behind
+      return static_cast<int64_t>(offset | rest | (rest - length) | (uint64_t{length} - 1));
     }
+    uint8_t* At(uint64_t address) const { return reinterpret_cast<uint8_t*>(address + shift); }
+
     uint64_t guest = 0;
-    uint64_t bytes = 0;
-    uint8_t* here = nullptr;
+    uint64_t bytes = 0;  // below 2^63
+    uint64_t shift = 0;  // from the guest's addresses to ours
   };
   Window window(Hint hint) const {
     if (hint.region >= regions_.size()) return {};
     const GuestRegion& region = regions_[hint.region];
-    return {region.guest, region.bytes, region.here};
+    return {region.guest, region.bytes, reinterpret_cast<uintptr_t>(region.here) - region.guest};
   }
 
   // All of `bytes` at an address of the front-end, in one region; null where they are not.

@@ -159,34 +159,22 @@ template <typename Way>
 size_t GuestSink::WriteAll(Way& way, Burst& burst, Done& done) {
   SendForFirstLines();
   const size_t packets = burst.size(), chains = batch_.size();
-  const uint32_t header_bytes = shape_.header_bytes;
-  size_t next = done.taken, used = 0;
-  RingTraffic sent;
-  for (; next < packets && used < chains; ++next) {
-    Packet& packet = burst[next];
-    const RingChain& chain = batch_[used];
-    const uint32_t bytes = packet.length();
-    const bool plain = packet.contiguous() && !packet.offload.any() && chain.pieces == 1;
-    if (plain && bytes + header_bytes <= chain.bytes) [[likely]] {
-      if (Way::kByProcessor && bytes > kLine) SendForNext(burst, next + 1, used + 1);
-      WritePlain(way, packet, used++);
-      way.Wrote(packet, next, 1);
-    } else {
-      const Outcome outcome = WriteOdd(way, packet, used);
-      if (outcome.waits) break;
-      if (outcome.dropped) {
-        done.drops.Add(*outcome.dropped);
-        continue;
-      }
-      used += outcome.chains;
-      way.Wrote(packet, next, outcome.chains);
+  size_t used = 0;
+  while (done.taken < packets && used < chains) {
+    used += WritePlain(way, burst, done, used);
+    if (done.taken == packets || used == chains) break;
+    Packet& packet = burst[done.taken];
+    const Outcome outcome = WriteOdd(way, packet, used);
+    if (outcome.waits) break;
+    if (outcome.dropped) {
+      done.drops.Add(*outcome.dropped);
+      ++done.taken;
+      continue;
     }
-    ++sent.packets;
-    sent.bytes += bytes;
+    used += outcome.chains;
+    way.Wrote(packet, done.taken, outcome.chains);
+    done.Add(1, packet.length());
   }
-  done.taken = next;
-  done.sent.packets += sent.packets;
-  done.sent.bytes += sent.bytes;
   return used;
 }
 
@@ -203,12 +191,11 @@ inline void GuestSink::SendForFirstLines() const {
   }
 }
 
-// The lines behind the first that the next packet goes to, while this one is written: to get one from the guest's processor
+// The lines behind the first that a packet goes to, while the one before it is written: to get one from the guest's processor
 // takes longer than to write it. Behind a short packet there are mostly none.
-inline void GuestSink::SendForNext(const Burst& burst, size_t packet, size_t chain) const {
-  if (packet >= burst.size() || chain >= batch_.size()) return;
-  const RingPiece& piece = batch_.first_piece(batch_[chain]);
-  const uint32_t bytes = std::min(shape_.header_bytes + burst[packet].head_length(), piece.bytes);
+inline void GuestSink::SendForRest(const Packet& packet, const RingChain& chain) const {
+  const RingPiece& piece = batch_.first_piece(chain);
+  const uint32_t bytes = std::min(shape_.header_bytes + packet.head_length(), piece.bytes);
   if (bytes > kFirstLines) SendForWriting(piece.at + kFirstLines, bytes - kFirstLines);
 }
 
@@ -224,22 +211,43 @@ inline void GuestSink::WriteHeader(uint8_t* at, uint64_t flags) {
   std::memcpy(behind, &kOneChain, sizeof(kOneChain));
 }
 
-// A packet of one piece that asks for nothing, into a chain of one piece that it fits.
+// Packets of one piece that ask for nothing, each into a chain of one piece that it fits, from the chain at `first` on: up to
+// the first that is not so. Returns how many.
 template <typename Way>
-inline void GuestSink::WritePlain(Way& way, const Packet& packet, size_t i) {
-  RingChain& chain = batch_[i];
-  uint8_t* const at = batch_.first_piece(chain).at;
-  const uint64_t flags = HasVerdict(packet) ? VirtioNetHeader::kDataValid : 0;
-  if (shape_.header_bytes == kUsualHeader) [[likely]] {
-    WriteHeader(at, flags);
-  } else {
-    LongHeader header;
-    header.net.flags = static_cast<uint8_t>(flags);
-    header.TellHash(packet);
-    std::memcpy(at, &header, shape_.header_bytes);
+inline size_t GuestSink::WritePlain(Way& way, const Burst& burst, Done& done, size_t first) {
+  const uint32_t header_bytes = shape_.header_bytes;
+  const uint64_t verdict = shape_.takes_verdicts ? VirtioNetHeader::kDataValid : 0;
+  Packet* const* const packets = burst.begin() + done.taken;
+  RingChain* const chains = &batch_[first];
+  const size_t most = std::min(burst.size() - done.taken, batch_.size() - first);
+  size_t n = 0;
+  uint64_t sum = 0;
+  for (; n < most; ++n) {
+    Packet& packet = *packets[n];
+    RingChain& chain = chains[n];
+    const uint32_t bytes = packet.length();
+    if (!packet.contiguous() || packet.offload.any() || chain.pieces != 1 ||
+        header_bytes + bytes > chain.bytes) [[unlikely]]
+      break;
+    if (Way::kByProcessor && bytes > kLine && n + 1 < most) SendForRest(*packets[n + 1], chains[n + 1]);
+
+    uint8_t* const at = batch_.first_piece(chain).at;
+    const uint64_t flags = packet.l4_checksum == ChecksumVerdict::kGood ? verdict : 0;
+    if (header_bytes == kUsualHeader) [[likely]] {
+      WriteHeader(at, flags);
+    } else {
+      LongHeader header;
+      header.net.flags = static_cast<uint8_t>(flags);
+      header.TellHash(packet);
+      std::memcpy(at, &header, header_bytes);
+    }
+    way.Copy(at + header_bytes, packet.data(), bytes);
+    chain.written = header_bytes + bytes;
+    sum += bytes;
+    way.Wrote(packet, done.taken + n, 1);
   }
-  way.Copy(at + shape_.header_bytes, packet.data(), packet.length());
-  chain.written = shape_.header_bytes + packet.length();
+  done.Add(n, sum);
+  return n;
 }
 
 // Any packet into any chains, from the one at `first` on. Apart, so that it costs WriteAll no registers.

@@ -80,6 +80,12 @@ class GuestSink {
     DropCounters& drops;
     size_t taken = 0;
     RingTraffic sent = {};
+
+    void Add(size_t packets, uint64_t bytes) {
+      taken += packets;
+      sent.packets += packets;
+      sent.bytes += bytes;
+    }
   };
   // Of one packet: how many chains it took; or why it is dropped; or that it has to wait for more.
   struct Outcome {
@@ -99,9 +105,9 @@ class GuestSink {
   size_t WriteAll(Way& way, Burst& burst, Done& done);
   void SendForFirstLines() const;
   static void WriteHeader(uint8_t* at, uint64_t flags);
-  void SendForNext(const Burst& burst, size_t packet, size_t chain) const;
+  void SendForRest(const Packet& packet, const RingChain& chain) const;
   template <typename Way>
-  void WritePlain(Way& way, const Packet& packet, size_t i);
+  size_t WritePlain(Way& way, const Burst& burst, Done& done, size_t first);
   template <typename Way>
   Outcome WriteOdd(Way& way, Packet& packet, size_t first);
   size_t ReclaimHeld();

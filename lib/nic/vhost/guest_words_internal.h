@@ -56,34 +56,31 @@ inline void SendForWriting(const uint8_t* at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kLine) asm volatile("prefetchw %0" : : "m"(at[i]));
 }
 
+template <size_t kBytes>
+inline void MoveBytes(uint8_t* to, const uint8_t* from) {
+  uint64_t __attribute__((vector_size(kBytes))) moved;
+  std::memcpy(&moved, from, kBytes);
+  std::memcpy(to, &moved, kBytes);
+}
+
 // Copies between a packet and the guest's memory, and touches nothing behind the bytes: short frames in moves of fixed size, of
 // which the last ones overlap.
 inline void CopyBytes(uint8_t* to, const uint8_t* from, size_t bytes) {
-  using Move = uint64_t __attribute__((vector_size(16)));
-  const auto move = [&](size_t at) {
-    Move moved;
-    std::memcpy(&moved, from + at, sizeof(moved));
-    std::memcpy(to + at, &moved, sizeof(moved));
-  };
-  if (bytes < sizeof(Move) || bytes > kShortCopy) [[unlikely]] {
+  constexpr size_t kHalf = kLine / 2, kQuarter = kLine / 4;
+  if (bytes < kQuarter || bytes > kShortCopy) [[unlikely]] {
     std::memcpy(to, from, bytes);
-    return;
+  } else if (bytes <= kHalf) {
+    MoveBytes<kQuarter>(to, from);
+    MoveBytes<kQuarter>(to + bytes - kQuarter, from + bytes - kQuarter);
+  } else {
+    size_t at = 0;
+    for (; bytes - at > kLine; at += kLine) {
+      MoveBytes<kHalf>(to + at, from + at);
+      MoveBytes<kHalf>(to + at + kHalf, from + at + kHalf);
+    }
+    if (bytes - at > kHalf) MoveBytes<kHalf>(to + at, from + at);
+    MoveBytes<kHalf>(to + bytes - kHalf, from + bytes - kHalf);
   }
-  size_t at = 0;
-  for (; at + 4 * sizeof(Move) <= bytes; at += 4 * sizeof(Move)) {
-    move(at);
-    move(at + 16);
-    move(at + 32);
-    move(at + 48);
-  }
-  if (bytes - at > 32) {
-    move(at);
-    move(at + 16);
-    move(bytes - 32);
-  } else if (bytes - at > 16) {
-    move(at);
-  }
-  if (bytes != at) move(bytes - 16);
 }
 
 }  // namespace sluice

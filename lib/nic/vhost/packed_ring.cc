@@ -96,13 +96,14 @@ size_t PackedRing::FetchPlain(ChainBatch& batch, Place at, size_t most, bool wri
   const GuestMemory::Window window = place_.memory->window(hint_);
   const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
   const uint32_t size = shape_.size;
-  return batch.AddPlain(most, [&](uint32_t& id, RingPiece& piece) {
+  return batch.AddPlain(most, [&](RingChain& chain, RingPiece& piece) {
     if (!IsAvailable(at)) return false;
     const Descriptor descriptor = Read(place_.descriptors + kDescriptor * at.index);
     at = After(at, 1);
-    id = descriptor.id();
-    piece = {window.At(descriptor.address, descriptor.bytes()), descriptor.bytes()};
-    return (descriptor.flags() & kKinds) == plain && id < size && piece.at != nullptr;
+    chain.SetPlain(descriptor.id(), descriptor.bytes());
+    piece = {window.At(descriptor.address), descriptor.bytes()};
+    return (descriptor.flags() & kKinds) == plain && descriptor.id() < size &&
+           window.Outside(descriptor.address, descriptor.bytes()) >= 0;
   });
 }
 

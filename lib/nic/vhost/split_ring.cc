@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -21,6 +26,22 @@ constexpr uint32_t kLongestTable = 65536;
 
 static_assert(offsetof(RingChain, id) == offsetof(vring_used_elem, id));
 static_assert(offsetof(RingChain, written) == offsetof(vring_used_elem, len));
+
+// As ReadOnce.
+TwoWords ReadTwoWords(const uint8_t* at) {
+  TwoWords words;
+  std::memcpy(&words, at, sizeof(words));
+  asm volatile("" : "+x"(words));
+  return words;
+}
+
+bool AnySign(TwoWords words) {
+#if defined(__SSE2__)
+  return _mm_movemask_pd(std::bit_cast<__m128d>(words)) != 0;
+#else
+  return static_cast<int64_t>(words[0] | words[1]) < 0;
+#endif
+}
 
 }  // namespace
 
@@ -60,12 +81,11 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   }
   size_t n = std::min({size_t{waiting}, most, ChainBatch::kChains});
 
-  // 2. The heads. Their descriptors are on the way while the rest is looked at.
+  // 2. The heads. Their descriptors are on the way while the rest is looked at: of four, which mostly share a line, one.
   std::array<uint16_t, ChainBatch::kChains> heads;
-  for (size_t i = 0; i < n; ++i) {
-    heads[i] = ReadOnce<uint16_t>(place_.driver + kHeads + sizeof(uint16_t) * ((taken_ + i) & mask_));
+  ReadHeads(heads.data(), n);
+  for (size_t i = 0; i < n; i += kLine / kDescriptor)
     __builtin_prefetch(place_.descriptors + kDescriptor * (heads[i] & mask_));
-  }
   if (notes_ != nullptr) [[unlikely]]
     n = HeadsInFlight(heads.data(), n);
 
@@ -76,19 +96,39 @@ void SplitRing::Fetch(ChainBatch& batch, size_t most, bool writable) {
   }
 }
 
-// Those of one descriptor each, in the region of the one before, as most are: up to the first that is not.
+// Of the next `n` chains, which may be at the ring's end and its beginning.
+void SplitRing::ReadHeads(uint16_t* heads, size_t n) const {
+  const uint8_t* const ring = place_.driver + kHeads;
+  const size_t first = taken_ & mask_;
+  const size_t until_end = std::min<size_t>(n, shape_.size - first);
+  std::memcpy(heads, ring + sizeof(uint16_t) * first, sizeof(uint16_t) * until_end);
+  std::memcpy(heads + until_end, ring, sizeof(uint16_t) * (n - until_end));
+  asm volatile("" : : : "memory");  // from here on they are in private memory: see ReadOnce
+}
+
+// Those of one descriptor each, in the region of the one before, as most are: up to the first that is not. All that may be
+// wrong with one is made a sign of a word, for one branch:
+//
+//   descriptor             address                     length, flags, next
+//   place                  offset in the region        length, or more where the flags are not those of a plain one
+//   rest                   region behind the offset    what a length may have above it
+//   rest - length          region behind the buffer
 size_t SplitRing::FetchPlain(ChainBatch& batch, const uint16_t* heads, size_t n, bool writable) {
+  constexpr uint64_t kAll = ~uint64_t{0}, kNoNext = kAll >> 16, kLongest = 0xffff'ffff;
   const GuestMemory::Window window = place_.memory->window(hint_);
+  const TwoWords base = {window.guest, 0}, shift = {window.shift, 0}, most = {window.bytes, kLongest};
+  const TwoWords plain = {0, uint64_t{writable ? VRING_DESC_F_WRITE : 0u} << 32}, kept = {kAll, kNoNext};
   const uint8_t* const descriptors = place_.descriptors;
-  const uint32_t mask = mask_;
-  const uint16_t plain = writable ? VRING_DESC_F_WRITE : 0;
-  return batch.AddPlain(n, [&](uint32_t& id, RingPiece& piece) {
-    id = *heads++;
-    if (id > mask) [[unlikely]]
-      return false;
-    const Descriptor descriptor = Read(descriptors + kDescriptor * id);
-    piece = {window.At(descriptor.address, descriptor.bytes()), descriptor.bytes()};
-    return descriptor.flags() == plain && piece.at != nullptr;
+  const uint64_t last = mask_;
+  return batch.AddPlain(n, [&](RingChain& chain, RingPiece& piece) {
+    const uint64_t id = *heads++;
+    const TwoWords descriptor = ReadTwoWords(descriptors + kDescriptor * (id & last));
+    piece.SetWords(descriptor + shift);
+    const TwoWords place = ((descriptor - base) ^ plain) & kept;
+    const TwoWords length = __builtin_shufflevector(place, TwoWords{}, 1, 2);
+    chain.SetWords(__builtin_shufflevector(TwoWords{id}, place | RingChain::kOneEach, 0, 3));
+    const TwoWords rest = most - place;
+    return id <= last && !AnySign((place - TwoWords{0, 1}) | rest | (rest - length));
   });
 }
 

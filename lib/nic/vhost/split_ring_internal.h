@@ -77,6 +77,7 @@ class SplitRing {
   };
   static Descriptor Read(const uint8_t* at);
   bool TakeOverNotes();
+  void ReadHeads(uint16_t* heads, size_t n) const;
   size_t HeadsInFlight(uint16_t* heads, size_t n) const;
   size_t FetchPlain(ChainBatch& batch, const uint16_t* heads, size_t n, bool writable);
   bool FetchOdd(ChainBatch& batch, uint16_t head, bool writable);

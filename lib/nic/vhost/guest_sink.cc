@@ -192,11 +192,12 @@ inline void GuestSink::SendForFirstLines() const {
 }
 
 // The lines behind the first that a packet goes to, while the one before it is written: to get one from the guest's processor
-// takes longer than to write it. Behind a short packet there are mostly none.
+// takes longer than to write it. One of two, for processors fetch the neighbour, too. Behind a short packet there are mostly
+// none.
 inline void GuestSink::SendForRest(const Packet& packet, const RingChain& chain) const {
   const RingPiece& piece = batch_.first_piece(chain);
   const uint32_t bytes = std::min(shape_.header_bytes + packet.head_length(), piece.bytes);
-  if (bytes > kFirstLines) SendForWriting(piece.at + kFirstLines, bytes - kFirstLines);
+  for (uint32_t at = kFirstLines; at < bytes; at += 2 * kLine) SendForWriting(piece.at + at, kLine);
 }
 
 // Of a frame in one chain. Drivers that use the same buffers again and let frames begin with a line, as DPDK's do, have the

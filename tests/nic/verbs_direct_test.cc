@@ -9,14 +9,16 @@
 #include "sluice/base/status.h"
 #include "sluice/packet/budget.h"
 #include "sluice/packet/packet_pool.h"
-#include "tests/nic/mlx5_port.h"
+#include "tests/nic/mlx5_ports.h"
 #include "tests/support/frames.h"
 
 namespace sluice::testing {
 namespace {
 
 constexpr QueueId kFirst{0}, kSecond{1};
-constexpr uint32_t kRing = 64;
+constexpr uint32_t kRing = Mlx5Ports::kRing;
+using Ports = Mlx5Ports;
+
 constexpr VerbsNicOptions kDirect = {.direct_receive = Want::kRequire};
 constexpr VerbsNicOptions kCompressed = {.direct_receive = Want::kRequire,
                                          .compressed_completions = Want::kRequire};
@@ -28,90 +30,6 @@ constexpr VerbsNicOptions kStridingCompressed = {
 std::unique_ptr<PacketPool> Pool() {
   return *PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff});
 }
-
-constexpr OwnerId kPayer{7};
-constexpr uint64_t kAllowance = 2 * kRing * 2048;
-
-// A port of the card, and one of a plain software device that sends to it.
-class Ports {
- public:
-  explicit Ports(const VerbsNicOptions& options = kDirect, uint16_t queues = 1, OwnerId owner = kNobody)
-      : Ports(options, queues, owner, MakeWirePair()) {}
-  ~Ports() {
-    CHECK(near_->Stop() == absl::OkStatus());
-    CHECK(far_->Stop() == absl::OkStatus());
-    CHECK(pool_->available() == pool_->options().packets);
-  }
-
-  Mlx5Library& library() { return library_; }
-  VerbsNicImpl& port() { return *near_; }
-  PacketPool& pool() { return *pool_; }
-  uint64_t charged() const { return book_->Use(kPayer).used; }  // bytes
-
-  void Send(const std::vector<Bytes>& frames) {
-    Burst burst;
-    for (const Bytes& frame : frames) burst.Push(MakePacket(*pool_, frame));
-    REQUIRE(far_->tx(kFirst).Send(burst) == frames.size());
-    Settle();
-  }
-  // All frames get as far as the card.
-  void Settle() {
-    for (int i = 0; i < 4; ++i) {
-      library_.Pump();
-      far_->tx(kFirst).Reclaim();
-    }
-  }
-  Burst Receive(QueueId queue = kFirst) {
-    Burst burst;
-    near_->rx(queue).Receive(burst);
-    library_.Pump();
-    return burst;
-  }
-  // Of what is received for one frame.
-  PacketPtr Through(const Bytes& frame, QueueId queue = kFirst) {
-    Send({frame});
-    Burst burst = Receive(queue);
-    REQUIRE(burst.size() == 1);
-    PacketPtr packet = std::move(burst.PopFront());
-    CHECK(Same(*packet, frame));
-    return packet;
-  }
-  static bool Same(const Packet& packet, const Bytes& frame) {
-    return packet.length() == frame.size() && std::memcmp(packet.data(), frame.data(), frame.size()) == 0;
-  }
-  uint64_t Drops(DropReason reason) const { return near_->drops()[reason]; }
-  // Since the last call.
-  bool ToldOfError() {
-    const std::vector<NicEvent> events = near_->TakeEvents();
-    return std::any_of(events.begin(), events.end(),
-                       [](const NicEvent& event) { return event.kind == NicEvent::Kind::kQueueError; });
-  }
-
- private:
-  using Wires = std::pair<std::unique_ptr<Wire>, std::unique_ptr<Wire>>;
-  Ports(const VerbsNicOptions& options, uint16_t queues, OwnerId owner, Wires wires)
-      : pool_(*PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff, .budget = book_.get()})),
-        card_(library_.path(), {}, std::move(wires.first)),
-        soft_({.name = "soft1"}, std::move(wires.second)),
-        near_(card_.OpenNic(options)),
-        far_(OpenOn(soft_, {.device = "soft1"})) {
-    REQUIRE(book_->SetAllowance(kPayer, kAllowance) == absl::OkStatus());
-    REQUIRE(
-        near_->Start(
-            {.rx_queues = queues, .rx_ring = kRing, .tx_ring = kRing, .pool = pool_.get(), .owner = owner}) ==
-        absl::OkStatus());
-    REQUIRE(far_->Start({.rx_ring = kRing, .tx_ring = 256, .pool = pool_.get()}) == absl::OkStatus());
-    library_.Pump();
-  }
-
-  Mlx5Library library_;
-  const std::unique_ptr<BudgetBook> book_ = *BudgetBook::Create({});
-  const std::unique_ptr<PacketPool> pool_;
-  Mlx5Device card_;
-  SoftContext soft_;
-  std::unique_ptr<VerbsNicImpl> near_;
-  std::unique_ptr<VerbsNic> far_;
-};
 
 Bytes Numbered(uint32_t number) {
   return UdpFrame({.source_port = static_cast<uint16_t>(number), .payload_size = 20 + number % 1000});
@@ -269,14 +187,14 @@ TEST_CASE("a pool that is empty leaves frames in their strides and they come whe
 
 TEST_CASE("who owns a port of an mlx5 card pays for what is posted or for what came in strides") {
   const bool striding = GENERATE(false, true);
-  Ports ports(striding ? kStriding : kDirect, 1, kPayer);
+  Ports ports(striding ? kStriding : kDirect, 1, Ports::kPayer);
   CHECK(ports.charged() == (striding ? 0 : kRing * 2048));
   Exchange(ports, 300, 20);
   ports.Send({Numbered(1), Numbered(2), Numbered(3)});
   {
     const Burst burst = ports.Receive();
     REQUIRE(burst.size() == 3);
-    CHECK(burst[0].owner() == kPayer);
+    CHECK(burst[0].owner() == Ports::kPayer);
     CHECK(ports.charged() >= 3 * 2048);
     if (striding) CHECK(ports.charged() == 3 * 2048);
   }
@@ -446,15 +364,6 @@ TEST_CASE("completions are 64 bytes each and there is room for a block beside wh
   const uint64_t block = compressed ? uint64_t{MLX5DV_CQ_INIT_ATTR_MASK_COMPRESSED_CQE} : 0;
   CHECK(call.fields == (MLX5DV_CQ_INIT_ATTR_MASK_CQE_SIZE | block));
   CHECK(call.format == (compressed ? MLX5DV_CQE_RES_FORMAT_HASH : 0));
-}
-
-// What a port says of a mode.
-ModeInForce ModeOf(const Nic& nic, const std::string& name) {
-  for (ModeInForce& one : nic.modes()) {
-    if (one.name == name) return one;
-  }
-  FAIL(name);
-  return {};
 }
 
 TEST_CASE("direct receive is off unless it is asked for and then said to be used") {

@@ -37,6 +37,7 @@ class Mlx5Ports {
 
   Mlx5Library& library() { return library_; }
   VerbsNicImpl& port() { return *near_; }
+  VerbsNic& neighbour() { return *far_; }
   PacketPool& pool() { return *pool_; }
   uint64_t charged() const { return book_->Use(kPayer).used; }  // bytes
 

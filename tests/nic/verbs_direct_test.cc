@@ -26,6 +26,7 @@ constexpr VerbsNicOptions kCompressed = {.direct_receive = Want::kRequire,
 constexpr VerbsNicOptions kStriding = {.direct_receive = Want::kRequire, .striding = Want::kRequire};
 constexpr VerbsNicOptions kStridingCompressed = {
     .direct_receive = Want::kRequire, .compressed_completions = Want::kRequire, .striding = Want::kRequire};
+constexpr VerbsNicOptions kLro = {.lro = Want::kRequire};
 
 std::unique_ptr<PacketPool> Pool() {
   return *PacketPool::Create({.packets = 2048, .huge_pages = HugePages::kOff});
@@ -512,7 +513,7 @@ Subject CardSubject(const VerbsNicOptions& options) {
 }
 
 TEST_CASE("a verbs port keeps the promises of a Nic by direct receive", "[conformance]") {
-  Subject subject = CardSubject(GENERATE(kDirect, kCompressed, kStriding, kStridingCompressed));
+  Subject subject = CardSubject(GENERATE(kDirect, kCompressed, kStriding, kStridingCompressed, kLro));
   subject.ring = 1024;
   subject.restarts = 10;
   CheckConformance(subject);

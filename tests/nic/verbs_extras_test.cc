@@ -52,6 +52,10 @@ TEST_CASE("the genuine libmlx5 has the calls that are used, and disowns a softwa
   CHECK(dlsym(genuine, "mlx5dv_create_cq") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_create_wq") != nullptr);
   CHECK(dlsym(genuine, "mlx5dv_init_obj") != nullptr);
+  for (const char* call : {"mlx5dv_devx_general_cmd", "mlx5dv_devx_qp_query", "mlx5dv_devx_obj_create",
+                           "mlx5dv_devx_obj_destroy", "mlx5dv_create_flow_matcher",
+                           "mlx5dv_destroy_flow_matcher", "mlx5dv_create_flow"})
+    CHECK(dlsym(genuine, call) != nullptr);
   Mlx5Device card(kGenuine);
   for (const char* name : kExtras) {
     CHECK(card.Told(name).detail == "libmlx5.so.1 does not drive this device");
@@ -68,10 +72,9 @@ TEST_CASE("a verbs port tells the extras of its mlx5 card, and asks for no more"
         "512 strides of 64 bytes in one request; not asked for");
   CHECK(card.Told("lag ports").detail == "2 to choose from");
   for (const char* name : {"direct receive", "compressed completions", "striding receive queues",
-                           "tunnel offloads", "lag ports"}) {
+                           "tunnel offloads", "lag ports", "LRO"}) {
     CHECK(card.Told(name).found);
   }
-  CHECK_FALSE(card.Told("LRO").found);
   CHECK(library->fields == (MLX5DV_CONTEXT_MASK_CQE_COMPRESION | MLX5DV_CONTEXT_MASK_STRIDING_RQ |
                             MLX5DV_CONTEXT_MASK_TUNNEL_OFFLOADS | MLX5DV_CONTEXT_MASK_NUM_LAG_PORTS));
 }
@@ -108,6 +111,8 @@ TEST_CASE("a libmlx5 of before there was a choice of ports lacks that, and no mo
   Mlx5Device card(library.path());
   CHECK(card.Told("compressed completions").found);
   CHECK(card.Told("lag ports").detail == library.path() + std::string(" lacks mlx5dv_modify_qp_lag_port"));
+  CHECK(card.Told("LRO").detail ==
+        library.path() + std::string(" lacks calls of DEVX, or mlx5dv_create_flow"));
   CHECK(card.RefusalOf(1).code() == absl::StatusCode::kUnimplemented);
 }
 

@@ -21,8 +21,8 @@
 //   card that reports other GUIDs, another firmware, or any other ability; a failure that may pass is not kept.
 // mlx5 cards: described() also says what their library libmlx5 tells beyond verbs, and what of it is used: lag_port, and
 //   tunnel offloads, without which their queue pairs do not spread by headers in tunnels; and, where the options ask for
-//   them, direct_receive, compressed_completions and striding. LRO is not used. None of this has met a card, only a
-//   library and rings that stand in for one. Without direct_receive, their checksum verdicts come with ports of one
+//   them, direct_receive, compressed_completions, striding and lro. None of this has met a card, only a library and
+//   rings that stand in for one. Without direct_receive, their checksum verdicts come with ports of one
 //   receive queue only: of work queues, over which frames are spread, libmlx5 (44 and 64 were looked at) tells none.
 // Queues: what no rule takes is spread over all queues by RSS, where the card has work queues and Toeplitz hashes
 //   (ibv_create_rwq_ind_table(3)); elsewhere it comes to queue 0. Frames that are not hashed go to the queue of bucket 0.
@@ -128,6 +128,20 @@ struct VerbsNicOptions {
   // pool, so that it is for short frames at high rates. It takes about as much memory again as the buffers of the ring, and
   // 64 bytes for each 64 of them; a pool that is empty leaves frames where they are. Has met no card either.
   Want striding = Want::kOff;
+
+  // With those two, which it takes along, asked for or not, let the card join segments of TCP that follow one
+  // another in a flow (LRO), into frames of up to 64 KB: they come as what a Coalescer (packet/coalesce.h) makes, with a
+  // request to cut them again, so that guests and other ports get them as they need them. For long streams: a flow that
+  // pauses in mid-burst waits for the card, some 32 us, which described() tells. Chunks are then of 128 KiB, if the card has
+  // such, four or more for a queue. Not with compressed_completions, nor where frame check sequences are kept.
+  // Joined is what comes in before any rule says so, in its place below all rules: what a rule takes comes in segments.
+  // How long each was the card does not tell. All but the last are taken to be as long as the first, if the sum allows
+  // that, else all alike (Packet::coalesced_size): cutting makes the same stream, but maybe of other segments.
+  // Needs DEVX, which cards may have switched off (mlxconfig UCTX_EN=1). Has met no card either; what only one can show:
+  //   whether a TIR of DEVX joins for work queues of verbs: DPDK, which has LRO, makes the queues by DEVX, too
+  //   whether its flows rank among those of verbs by their priority: in the kernel they do, which was read, not tried
+  //   whether completions tell all that headers are mended by, and the sum of the payload: Linux and DPDK rely on it
+  Want lro = Want::kOff;
 
   // Where the ports of a card are one bond (link aggregation done by the card): the port, from 1, by which frames
   // leave. 0 = as the card likes. Set it where you spread flows over the links yourself. mlx5 cards only: Open refuses

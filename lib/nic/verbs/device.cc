@@ -92,6 +92,13 @@ class DeviceList {
   ibv_device** devices_;
 };
 
+VerbsNicOptions WithWhatLroTakes(VerbsNicOptions options) {
+  for (Want* const taken : {&options.direct_receive, &options.striding}) {
+    if (*taken == Want::kOff) *taken = Want::kPrefer;
+  }
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VerbsPort>> VerbsPort::Open(const VerbsNicOptions& options,
@@ -202,6 +209,9 @@ absl::Status VerbsPort::CheckDirect(const VerbsNicOptions& options) const {
   if (std::string missing = NoStriding(options); options.striding == Want::kRequire && !missing.empty()) {
     return refuse("striding receive queues", std::move(missing), "set striding=kPrefer");
   }
+  if (std::string missing = NoLro(options); options.lro == Want::kRequire && !missing.empty()) {
+    return refuse("LRO", std::move(missing), "set lro=kPrefer");
+  }
   return absl::OkStatus();
 }
 
@@ -211,9 +221,11 @@ std::string VerbsPort::NoDirect(const VerbsNicOptions& options) const {
   return spreads() ? no_direct_ : "the device has no work queues that frames are spread over";
 }
 
-// One stamp for a whole block would be that of its first frame.
+// One stamp for a whole block would be that of its first frame, and so with what was joined.
 std::string VerbsPort::NoCompression(const VerbsNicOptions& options) const {
   if (std::string missing = NoDirect(options); !missing.empty()) return missing;
+  if (options.lro != Want::kOff && NoLro(options).empty())
+    return "what LRO joined is told in whole completions";
   if (options.stamp && (told() & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) != 0) {
     return "the card's stamps are one for a whole block";
   }
@@ -247,14 +259,28 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& m
   Describe(attr);
   if (absl::Status tried = Try(attr); !tried.ok()) return tried;
   DescribeSpread(attr);
-  if (NoDirect(options).empty()) no_direct_ = TryDirect(options);
-  DescribeMlx5(options);
-  return CheckWanted(options);
+  if (options.lro != Want::kOff && NoLro(options).empty()) no_lro_ = ReasonOf(TryLro());
+  const VerbsNicOptions all = With(options);
+  if (NoDirect(all).empty()) no_direct_ = TryDirect(all);
+  able_.coalescing = all.lro != Want::kOff && NoLro(all).empty();
+  DescribeMlx5(all);
+  return CheckWanted(all);
 }
 
 std::string VerbsPort::NoStriding(const VerbsNicOptions& options) const {
   std::string missing = NoDirect(options);
   return missing.empty() ? mlx5_->striding_missing() : missing;
+}
+
+std::string VerbsPort::NoLro(const VerbsNicOptions& options) const {
+  if (options.lro == Want::kOff) return "lro is off";
+  if (std::string missing = NoStriding(WithWhatLroTakes(options)); !missing.empty()) return missing;
+  if (options.keep_fcs) return "frame check sequences are kept";
+  return mlx5_->lro_missing().empty() ? no_lro_ : mlx5_->lro_missing();
+}
+
+VerbsNicOptions VerbsPort::With(const VerbsNicOptions& options) const {
+  return NoLro(options).empty() ? WithWhatLroTakes(options) : options;
 }
 
 // What is there, and of what the options choose, whether it is used.
@@ -270,6 +296,7 @@ void VerbsPort::DescribeMlx5(const VerbsNicOptions& options) {
       absl::StrAppend(&one.detail, use(options.compressed_completions, NoCompression(options)));
     if (one.found && one.name == "striding receive queues")
       absl::StrAppend(&one.detail, use(options.striding, NoStriding(options)));
+    if (one.found && one.name == "LRO") absl::StrAppend(&one.detail, use(options.lro, NoLro(options)));
     described_.push_back(std::move(one));
   }
 }

@@ -57,6 +57,9 @@ class VerbsPort {
   std::string NoDirect(const VerbsNicOptions& options) const;
   std::string NoCompression(const VerbsNicOptions& options) const;
   std::string NoStriding(const VerbsNicOptions& options) const;
+  // The same of LRO, which takes the other two along, asked for or not: With says so.
+  std::string NoLro(const VerbsNicOptions& options) const;
+  VerbsNicOptions With(const VerbsNicOptions& options) const;
   const std::vector<VerbsCapability>& described() const { return described_; }
 
   LinkState Link() const;  // asks the device
@@ -89,6 +92,7 @@ class VerbsPort {
   int TryBlocking(ibv_cq& completions);
   int TrySpread(ibv_cq& completions) const;
   std::string TryDirect(const VerbsNicOptions& options) const;
+  absl::Status TryLro();
   absl::Status NoRawPackets(int error) const;
   // Of a capability with this name. `missing` says why it is not there; empty: it is.
   void Note(std::string name, std::string missing, std::string detail = "");
@@ -113,6 +117,7 @@ class VerbsPort {
   VerbsTrials trials_;
   std::optional<Mlx5> mlx5_;  // once it was asked
   std::string no_direct_;     // of the trial, where it was asked for
+  std::string no_lro_;        // likewise
   Capabilities able_;
   std::vector<VerbsCapability> described_;
 };

@@ -45,7 +45,7 @@ absl::StatusOr<VerbsPtr<ibv_counters>> VerbsNicImpl::MakeCounters() const {
 
 // Without a queue of its own a rule still needs a queue pair, which names the device.
 absl::StatusOr<ibv_qp*> VerbsNicImpl::TargetOf(const Rule& rule, VerbsSpread* spread) const {
-  const bool spreads = spread != nullptr && SpreadsBy(rule.actions, rule.direction);
+  const bool spreads = spread != nullptr && queues_.rx_queues > 1 && SpreadsBy(rule.actions, rule.direction);
   if (!spreads) return &rx_[rule.actions.queue.value_or(QueueId{0}).value()].receiver().pair();
   const std::optional<VerbsHashKind> kind = spread->KindOf(rule.match);
   if (kind.has_value()) return spread->PairFor(*kind);

@@ -88,6 +88,7 @@ absl::StatusOr<std::vector<VerbsPtr<ibv_flow>>> VerbsNicImpl::PutTakes(VerbsSpre
 
 absl::StatusOr<VerbsPtr<ibv_flow>> VerbsNicImpl::PutSpread(const Rule& rule, uint32_t place,
                                                            VerbsSpread& spread) const {
+  if (spread.Joins(rule.match)) return spread.PutJoining(rule.match, place);
   const VerbsHashKind kind = spread.KindOf(rule.match).value_or(VerbsHashKind());
   const absl::StatusOr<ibv_qp*> pair = spread.PairFor(kind);
   return pair.ok() ? Put(rule, place, **pair, nullptr) : pair.status();
@@ -96,14 +97,14 @@ absl::StatusOr<VerbsPtr<ibv_flow>> VerbsNicImpl::PutSpread(const Rule& rule, uin
 absl::StatusOr<std::unique_ptr<VerbsSpread>> VerbsNicImpl::MakeSpread(const RssConfig& rss) const {
   std::vector<ibv_wq*> works;
   for (uint16_t i = 0; i < queues_.rx_queues; ++i) works.push_back(rx_[i].receiver().work());
-  absl::StatusOr<VerbsSpread> made = VerbsSpread::Make(*device_, rss, works);
+  absl::StatusOr<VerbsSpread> made = VerbsSpread::Make(*device_, rss, works, arrivals_.lro);
   if (!made.ok()) return made.status();
   return std::make_unique<VerbsSpread>(*std::move(made));
 }
 
-// Where there is one queue, there is nothing to spread over.
+// Where there is one queue, there is nothing to spread over; but TCP that the card joins takes another way than the rest.
 absl::Status VerbsNicImpl::OpenSpread() {
-  if (!device_->spreads() || queues_.rx_queues == 1) return absl::OkStatus();
+  if (!device_->spreads() || (queues_.rx_queues == 1 && !arrivals_.lro)) return absl::OkStatus();
   RssConfig rss = RssConfig::Spread(queues_.rx_queues);
   std::vector<QueueId> table = rss.table();
   if (table.size() > capabilities().rss_table_size) {

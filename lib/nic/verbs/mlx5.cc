@@ -75,8 +75,9 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
     compression_missing_ = CompressionMissing(told.cqe_comp_caps);
     striding_missing_ = FindStriding(library, told.striding_rq_caps);
     FindDirect(library);
+    lro_missing_ = lro_.Find(library_.get(), library, context, lro_strides_.chunk_bytes());
   } else {
-    striding_missing_ = compression_missing_ = direct_missing_ = silent;
+    lro_missing_ = striding_missing_ = compression_missing_ = direct_missing_ = silent;
   }
   const bool lag = lag_missing_.empty();
   if (lag) lag_ports_ = told.num_lag_ports;
@@ -90,7 +91,7 @@ Mlx5::Mlx5(ibv_context& context, const std::string& library)
       {.name = "lag ports",
        .found = lag,
        .detail = lag ? absl::StrCat(lag_ports_, " to choose from") : lag_missing_},
-      {.name = "LRO", .found = false, .detail = "not asked for: it takes receive queues of DEVX"}};
+      Told("LRO", lro_missing_, lro_.detail())};
   if (silent.empty()) return;
   for (VerbsCapability& one : described_) one.detail = silent;
 }
@@ -102,20 +103,26 @@ void Mlx5::FindDirect(const std::string& name) {
   direct_missing_ = absl::StrCat(name, " lacks mlx5dv_create_cq or mlx5dv_init_obj");
 }
 
-// The shape of chunks is that of Mlx5Strides, or the next that the card has. Returns what is missing.
+// The shape of chunks is that of Mlx5Strides, or the next that the card has; of those for LRO, two of the longest frames fit
+// into one, if the card can do that. Returns what is missing.
 std::string Mlx5::FindStriding(const std::string& name, const mlx5dv_striding_rq_caps& caps) {
   if ((caps.supported_qpts & (1u << IBV_QPT_RAW_PACKET)) == 0) return "striding_rq_caps has no raw packets";
   strides_.log_bytes = std::max(strides_.log_bytes, caps.min_single_stride_log_num_of_bytes);
   strides_.log_count = std::max(strides_.log_count, caps.min_single_wqe_log_num_of_strides);
+  constexpr uint32_t kLogLroChunk = 17;
+  const uint32_t log_count = std::min(kLogLroChunk - std::min(strides_.log_bytes, kLogLroChunk),
+                                      caps.max_single_wqe_log_num_of_strides);
+  lro_strides_ = {.log_bytes = strides_.log_bytes, .log_count = std::max(strides_.log_count, log_count)};
   create_work_ = Find<decltype(mlx5dv_create_wq)>(library_.get(), "mlx5dv_create_wq");
   return create_work_ != nullptr ? "" : absl::StrCat(name, " lacks mlx5dv_create_wq");
 }
 
-ibv_wq* Mlx5::CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked) const {
+ibv_wq* Mlx5::CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked,
+                                 const Mlx5Strides& strides) const {
   mlx5dv_wq_init_attr more{};
   more.comp_mask = MLX5DV_WQ_INIT_ATTR_MASK_STRIDING_RQ;
-  more.striding_rq_attrs = {.single_stride_log_num_of_bytes = strides_.log_bytes,
-                            .single_wqe_log_num_of_strides = strides_.log_count,
+  more.striding_rq_attrs = {.single_stride_log_num_of_bytes = strides.log_bytes,
+                            .single_wqe_log_num_of_strides = strides.log_count,
                             .two_byte_shift_en = 0};
   return create_work_(&context, &asked, &more);
 }

@@ -54,7 +54,7 @@ class Mlx5Chunks {
   uint8_t* At(uint32_t chunk) const { return region_->data() + size_t{chunk & (count_ - 1)} * chunk_bytes(); }
 
   // Where the frame of a completion lies, until its chunk is given back; null when it cannot be: the queue is to be reset.
-  const uint8_t* Take(const Mlx5Arrival& arrival) {
+  uint8_t* Take(const Mlx5Arrival& arrival) {
     const Mlx5StridedBytes said(arrival.bytes);
     const bool own =
         (arrival.owner & kMlx5FormatMask) == 0;  // a block tells of one chunk, and where it begins
@@ -64,7 +64,7 @@ class Mlx5Chunks {
     if (said.strides() > strides_.count() - taken_ || said.length() > said.strides() << strides_.log_bytes) {
       return nullptr;
     }
-    const uint8_t* const frame = At(chunk_) + (taken_ << strides_.log_bytes);
+    uint8_t* const frame = At(chunk_) + (taken_ << strides_.log_bytes);
     taken_ += said.strides();
     if (taken_ == strides_.count()) {
       taken_ = 0;

@@ -18,7 +18,7 @@
 //                            a block of them for one completion, and its bytes for those of a frame
 //   striding receive queues  for the same only: see Mlx5Chunks. How many strides a frame took, a completion of verbs does
 //                            not tell
-// Not used is LRO: it is of receive queues that DEVX made; here verbs make them, and mlx5dv_create_qp(3) has no flag for it.
+//   LRO                      with striding queues: see Mlx5Lro, and Mlx5Joined
 
 #include <dlfcn.h>
 #include <infiniband/verbs.h>
@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "nic/verbs/mlx5_chunks_internal.h"
+#include "nic/verbs/mlx5_lro_internal.h"
 #include "nic/verbs/mlx5_receiver_internal.h"
 #include "sluice/nic/verbs_nic.h"
 
@@ -69,9 +70,13 @@ class Mlx5 {
   ibv_cq_ex* CreateCompletions(ibv_context& context, ibv_cq_init_attr_ex& asked, bool compressed) const;
   // The same of striding work queues; and the chunks that they are of here.
   const std::string& striding_missing() const { return striding_missing_; }
-  const Mlx5Strides& strides() const { return strides_; }
+  const Mlx5Strides& strides(bool lro) const { return lro ? lro_strides_ : strides_; }
   // Null with an errno on failure (mlx5dv_create_wq(3)).
-  ibv_wq* CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked) const;
+  ibv_wq* CreateStridingWork(ibv_context& context, ibv_wq_init_attr& asked, const Mlx5Strides& strides) const;
+  // The same of LRO, on striding queues.
+  const std::string& lro_missing() const { return lro_missing_; }
+  const Mlx5Lro& lro() const { return lro_; }
+  Mlx5Lro& lro() { return lro_; }
   // Where the rings of a work queue are, which from then on libmlx5 is not called for. Returns an errno; EPROTO: they look
   // like none that are known here, or have no room for as many requests or completions.
   struct Least {
@@ -90,8 +95,9 @@ class Mlx5 {
 
   const std::unique_ptr<void, Close> library_;
   std::vector<VerbsCapability> described_;
-  std::string lag_missing_, direct_missing_, compression_missing_, striding_missing_;
-  Mlx5Strides strides_;
+  std::string lag_missing_, direct_missing_, compression_missing_, striding_missing_, lro_missing_;
+  Mlx5Strides strides_, lro_strides_;
+  Mlx5Lro lro_;
   uint8_t lag_ports_ = 0;
   int (*set_lag_port_)(ibv_qp*, uint8_t) = nullptr;
   ibv_qp* (*create_pair_)(ibv_context*, ibv_qp_init_attr_ex*, mlx5dv_qp_init_attr*) = nullptr;

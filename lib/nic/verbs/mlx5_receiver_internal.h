@@ -72,6 +72,8 @@ class Mlx5Receiver {
                .owner = owner};
     return true;
   }
+  // What Next gave last, and which was of no block, is what it gives next.
+  void Unread() { --read_; }
   // A block says that it has none, one, or more than fit: where the next completion is, nobody knows.
   bool spoilt() const { return spoilt_; }
 

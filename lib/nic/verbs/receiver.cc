@@ -13,15 +13,15 @@ constexpr char kLess[] = "use shorter rings, or fewer queues";
 
 // Each stride may be a frame. Of a block that is being read the places are all taken, while as many frames as were read of
 // it may come where requests are posted anew meanwhile, which chunks are not: there is room for both.
-uint32_t CompletionsOf(const VerbsPort& device, const VerbsReceiveOptions& options) {
-  if (options.striding) return options.ring * device.mlx5().strides().count() - 1;
+uint32_t CompletionsOf(const VerbsReceiveOptions& options) {
+  if (options.strides) return options.ring * options.strides->count() - 1;
   return options.compressed ? 2 * options.ring - 1 : options.ring;
 }
 
 absl::StatusOr<VerbsCompletions> MakeDirectCompletions(const VerbsPort& device,
                                                        const VerbsReceiveOptions& options) {
   ibv_cq_init_attr_ex init{};
-  init.cqe = CompletionsOf(device, options);
+  init.cqe = CompletionsOf(options);
   init.channel = options.channel;
   init.wc_flags = options.fields;
   VerbsCompletions made;
@@ -61,8 +61,8 @@ absl::Status VerbsReceiver::MakeWork(const VerbsPort& device, const VerbsReceive
   init.comp_mask = IBV_WQ_INIT_ATTR_FLAGS;
   if (options.strip_vlan) init.create_flags |= IBV_WQ_FLAGS_CVLAN_STRIPPING;
   if (options.keep_fcs) init.create_flags |= IBV_WQ_FLAGS_SCATTER_FCS;
-  work_.reset(options.striding ? device.mlx5().CreateStridingWork(*device.context(), init)
-                               : ibv_create_wq(device.context(), &init));
+  work_.reset(options.strides ? device.mlx5().CreateStridingWork(*device.context(), init, *options.strides)
+                              : ibv_create_wq(device.context(), &init));
   if (work_ == nullptr) {
     return device.Failed(errno, "start", "", absl::StrCat("no work queue of ", options.ring, " requests"),
                          kLess);
@@ -87,10 +87,11 @@ absl::Status VerbsReceiver::MakePair(const VerbsPort& device, const VerbsReceive
 
 absl::Status VerbsReceiver::FindRings(const VerbsPort& device, const VerbsReceiveOptions& options) {
   Mlx5Rings rings;
-  const int error = device.mlx5().FindRings(
-      *completions(), *work_,
-      {.requests = options.ring, .completions = CompletionsOf(device, options), .striding = options.striding},
-      rings);
+  const int error = device.mlx5().FindRings(*completions(), *work_,
+                                            {.requests = options.ring,
+                                             .completions = CompletionsOf(options),
+                                             .striding = options.strides.has_value()},
+                                            rings);
   if (error == 0) {
     direct_.emplace(rings);
     return absl::OkStatus();

@@ -13,6 +13,7 @@
 
 #include <optional>
 
+#include "nic/verbs/mlx5_chunks_internal.h"
 #include "nic/verbs/mlx5_receiver_internal.h"
 #include "nic/verbs/queue_pair_internal.h"
 
@@ -21,11 +22,11 @@ namespace sluice {
 struct VerbsReceiveOptions {
   uint32_t ring = 0;  // work requests
   ibv_comp_channel* channel = nullptr;
-  uint64_t fields = 0;      // that completions tell: as of MakeCompletions
-  bool spread = false;      // frames are to be spread over it, where the card can do that
-  bool direct = false;      // by Mlx5Receiver; the card has work queues
-  bool compressed = false;  // and its completions in blocks
-  bool striding = false;    // and each request a chunk (Mlx5Chunks)
+  uint64_t fields = 0;                   // that completions tell: as of MakeCompletions
+  bool spread = false;                   // frames are to be spread over it, where the card can do that
+  bool direct = false;                   // by Mlx5Receiver; the card has work queues
+  bool compressed = false;               // and its completions in blocks
+  std::optional<Mlx5Strides> strides{};  // and each request a chunk of those (Mlx5Chunks)
   bool strip_vlan = false;
   bool keep_fcs = false;
 };

@@ -29,8 +29,10 @@ VerbsArrivals::VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& opt
       keep_fcs(options.keep_fcs),
       direct(options.direct_receive != Want::kOff && device.NoDirect(options).empty()),
       compressed(options.compressed_completions != Want::kOff && device.NoCompression(options).empty()),
-      striding(options.striding != Want::kOff && device.NoStriding(options).empty()),
+      lro(options.lro != Want::kOff && device.NoLro(options).empty()),
       clock(options.clock == nullptr ? Clock::Monotonic() : *options.clock) {
+  if (options.striding != Want::kOff && device.NoStriding(options).empty())
+    strides = device.mlx5().strides(lro);
   if (options.marks) fields |= IBV_WC_EX_WITH_FLOW_TAG;
   if (strip_vlan) fields |= IBV_WC_EX_WITH_CVLAN;
   if (stamp) fields |= IBV_WC_EX_WITH_COMPLETION_TIMESTAMP;
@@ -57,7 +59,7 @@ VerbsRxQueue::VerbsRxQueue(QueueId id, const VerbsPort& device, const VerbsArriv
 }
 
 absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& region) {
-  if (arrivals_.striding) {
+  if (arrivals_.strides) {
     if (absl::Status opened = OpenChunks(options); !opened.ok()) return opened;
   }
   absl::StatusOr<VerbsReceiver> made =
@@ -67,7 +69,7 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
                                     .spread = options.rx_queues > 1,
                                     .direct = arrivals_.direct,
                                     .compressed = arrivals_.compressed,
-                                    .striding = arrivals_.striding,
+                                    .strides = arrivals_.strides,
                                     .strip_vlan = arrivals_.card_strips(),
                                     .keep_fcs = arrivals_.keep_fcs});
   if (!made.ok()) {
@@ -98,15 +100,29 @@ absl::Status VerbsRxQueue::Open(const QueueOptions& options, const ibv_mr& regio
                           "see the kernel's log");
   }
   Refill();
-  if (posted_->room() == 0 || chunks_) return absl::OkStatus();
+  const size_t wants = chunks_ ? PacketsForLongest() : options.rx_ring;
+  if (chunks_ ? CanGet(wants) : posted_->room() == 0) return absl::OkStatus();
   Close();
   return ErrorStatus(absl::StatusCode::kResourceExhausted,
                      {.device = device_.name(),
                       .stage = "start",
                       .capability = "pool",
-                      .what = absl::StrCat("queue ", id_.value(), " wants ", options.rx_ring,
-                                           " packets; the pool has ", pool_->options().packets, " in all"),
+                      .what = absl::StrCat("queue ", id_.value(), " wants ", wants, " packets; the pool has ",
+                                           pool_->options().packets, " in all"),
                       .remedy = "use a larger pool, shorter rings, or a larger allowance for the owner"});
+}
+
+// Of those that the card joins, which would else stay for good where it put them.
+size_t VerbsRxQueue::PacketsForLongest() const {
+  constexpr size_t kLongest = 0xffff;
+  return arrivals_.lro ? std::min((kLongest + longest_ - 1) / longest_, Burst::kCapacity) : 0;
+}
+
+bool VerbsRxQueue::CanGet(size_t packets) {
+  std::array<Packet*, Burst::kCapacity> fresh;
+  const size_t got = GetFresh(fresh.data(), packets);
+  PutFresh(fresh.data(), got);
+  return got == packets;
 }
 
 void VerbsRxQueue::Close() {

@@ -4,7 +4,9 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
 
+#include "nic/verbs/mlx5_joined_internal.h"
 #include "nic/verbs/rx_internal.h"
 #include "sluice/packet/packet_pool.h"
 
@@ -28,6 +30,12 @@ constexpr std::array<RssType, 256> kRssTypes = [] {
 bool Vouches(const Mlx5Completion& said) {
   constexpr uint8_t kBoth = Mlx5Completion::kL3Good | Mlx5Completion::kL4Good;
   return (said.verdicts & kBoth) == kBoth && (said.tunnel & Mlx5Completion::kTunnel) == 0;
+}
+
+// Of a queue whose frames may be, and of no block, which has no words for it.
+bool IsJoined(const Mlx5Arrival& arrival) {
+  return arrival.said->lro_segments > 1 && OpcodeOf(arrival.owner) == Mlx5Opcode::kReceived &&
+         (arrival.owner & kMlx5FormatMask) == 0;
 }
 
 }  // namespace
@@ -119,7 +127,7 @@ void VerbsRxQueue::DropUnsound(Mlx5Arrival arrival) {
 // As many bytes as buffers for the ring would have, so that it holds as many long frames, and more short ones.
 absl::Status VerbsRxQueue::OpenChunks(const QueueOptions& options) {
   constexpr uint32_t kFewest = 4;
-  const Mlx5Strides& strides = device_.mlx5().strides();
+  const Mlx5Strides& strides = *arrivals_.strides;
   const uint64_t bytes = uint64_t{options.rx_ring} * options.pool->options().buffer_size;
   const auto count =
       std::bit_ceil(static_cast<uint32_t>(std::max<uint64_t>(bytes / strides.chunk_bytes(), kFewest)));
@@ -133,15 +141,8 @@ absl::Status VerbsRxQueue::OpenChunks(const QueueOptions& options) {
 void VerbsRxQueue::TakeStrided(Burst& burst) {
   Mlx5Receiver& rings = *receiver_.direct();
   if (!rings.HasNext() && !rings.in_block()) return;
-  std::array<Packet*, Burst::kCapacity> fresh;
-  const size_t got = GetFresh(fresh.data(), burst.room());
-  size_t used = 0;
-  const Told told = ToTell();
-  for (Mlx5Arrival arrival; used < got && !broken_ && rings.Next(arrival);) {
-    if (!CopyOut(arrival, *fresh[used], told)) continue;
-    burst.PushRaw(fresh[used++]);
+  while (TakeSomeStrided(burst)) {
   }
-  PutFresh(fresh.data() + used, got - used);
   rings.Release();
   if (!rings.in_block()) {
     if (const uint32_t read = chunks_->TakeRead(); read != 0) rings.PostAgain(read);
@@ -149,29 +150,109 @@ void VerbsRxQueue::TakeStrided(Burst& burst) {
   CheckSpoilt();
 }
 
-// False when there is no frame for the packet. One that failed took strides, too.
-bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet, const Told& told) {
+// A frame that was joined takes more packets than one, which are got for all of it: when too few are left, the next round
+// begins with as many as there can be. Whether there is to be one.
+bool VerbsRxQueue::TakeSomeStrided(Burst& burst) {
+  Mlx5Receiver& rings = *receiver_.direct();
+  std::array<Packet*, Burst::kCapacity> fresh;
+  const bool lro = arrivals_.lro;
+  const size_t got = GetFresh(fresh.data(), lro ? fresh.size() : burst.room());
+  size_t used = 0;
+  bool short_of_some = false;
+  const Told told = ToTell();
+  for (Mlx5Arrival arrival; used < got && !broken_ && rings.Next(arrival);) {
+    size_t needed = 1;
+    if (lro && IsJoined(arrival)) [[unlikely]] {
+      needed = PiecesFor(arrival);
+      short_of_some = needed > got - used;
+      if (short_of_some) {
+        rings.Unread();
+        break;
+      }
+      if (!CopyJoined(arrival, {&fresh[used], needed}, told)) continue;
+    } else if (!CopyOut(arrival, *fresh[used], told)) {
+      continue;
+    }
+    burst.PushRaw(fresh[used]);
+    used += needed;
+    if (lro && burst.room() == 0) break;
+  }
+  PutFresh(fresh.data() + used, got - used);
+  return lro && used != 0 && (short_of_some || used == got) && burst.room() > 0;
+}
+
+// One for what is too long for as many as there can be.
+size_t VerbsRxQueue::PiecesFor(const Mlx5Arrival& arrival) const {
+  const size_t pieces = (Mlx5StridedBytes(arrival.bytes).length() + longest_ - 1) / longest_;
+  return pieces - 1 < Burst::kCapacity ? pieces : 1;
+}
+
+// Null when there is no frame of up to `longest` bytes. One that failed took strides, too.
+[[gnu::always_inline]] inline uint8_t* VerbsRxQueue::FrameOf(const Mlx5Arrival& arrival, size_t longest) {
   const Mlx5StridedBytes said(arrival.bytes);
   const Mlx5Opcode opcode = OpcodeOf(arrival.owner);
   const bool failed = opcode == Mlx5Opcode::kReceiveFailed;
   if (failed) [[unlikely]]
     CountFailure(static_cast<Mlx5Syndrome>(arrival.said->stamp.get() & 0xff));
-  const uint8_t* const frame = broken_ ? nullptr : chunks_->Take(arrival);
+  uint8_t* const frame = broken_ ? nullptr : chunks_->Take(arrival);
   if (failed && !broken_) broken_ = frame == nullptr;
-  if (failed || (frame != nullptr && said.filler())) return false;
+  if (failed || (frame != nullptr && said.filler())) return nullptr;
   if (frame == nullptr || opcode != Mlx5Opcode::kReceived) [[unlikely]] {
     CountFailure(Mlx5Syndrome::kOperation);
-    return false;
+    return nullptr;
   }
-  if (said.length() > longest_) [[unlikely]] {
-    CountFailure(Mlx5Syndrome::kLength);
-    return false;
-  }
-  packet.Restart(headroom_, said.length());
-  std::memcpy(packet.data(), frame, said.length());
+  if (said.length() <= longest) [[likely]]
+    return frame;
+  CountFailure(Mlx5Syndrome::kLength);
+  return nullptr;
+}
+
+// False when there is no frame for the packet.
+bool VerbsRxQueue::CopyOut(const Mlx5Arrival& arrival, Packet& packet, const Told& told) {
+  const uint8_t* const frame = FrameOf(arrival, longest_);
+  if (frame == nullptr) return false;
+  const uint32_t length = Mlx5StridedBytes(arrival.bytes).length();
+  packet.Restart(headroom_, length);
+  std::memcpy(packet.data(), frame, length);
   packet.Arrive(arrival_);
   Tell(packet, arrival, told);
   return true;
+}
+
+// False when there is none for the packets.
+bool VerbsRxQueue::CopyJoined(const Mlx5Arrival& arrival, absl::Span<Packet* const> pieces,
+                              const Told& told) {
+  uint8_t* const frame = FrameOf(arrival, pieces.size() * longest_);
+  if (frame == nullptr) return false;
+  const absl::Span<uint8_t> bytes(frame, Mlx5StridedBytes(arrival.bytes).length());
+  const std::optional<Mlx5Joined> joined = MendJoined(*arrival.said, bytes);
+  if (!joined.has_value()) {
+    drops_.Add(DropReason::kDeviceError);
+    return false;
+  }
+  CopyTo(pieces, bytes);
+  Packet& packet = *pieces[0];
+  packet.Arrive(arrival_);
+  Tell(packet, arrival, told);
+  packet.set_coalesced(joined->segments, joined->size, joined->ids);
+  packet.offload = {.segment = true, .fixed_ids = joined->ids, .mss = joined->size};  // checksums are right
+  return true;
+}
+
+// Each piece but the last is full.
+void VerbsRxQueue::CopyTo(absl::Span<Packet* const> pieces, absl::Span<const uint8_t> frame) const {
+  Packet* last = nullptr;
+  for (Packet* const piece : pieces) {
+    const auto bytes = static_cast<uint32_t>(std::min<size_t>(frame.size(), longest_));
+    piece->Restart(headroom_, bytes);
+    std::memcpy(piece->data(), frame.data(), bytes);
+    frame.remove_prefix(bytes);
+    if (last != nullptr) {
+      last->Link(PacketPtr(piece));
+      pieces[0]->CountLinked(bytes);
+    }
+    last = piece;
+  }
 }
 
 // A queue that cannot go on is made ready again; of a request that was given back unused, no frame was in it.

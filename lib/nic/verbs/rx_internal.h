@@ -32,10 +32,11 @@ struct VerbsArrivals {
   bool strip_vlan = false;
   bool stamp = false;
   bool keep_fcs = false;
-  bool direct = false;      // queues are received from by Mlx5Receiver
-  bool compressed = false;  // with their completions in blocks
-  bool striding = false;    // with chunks in place of the pool's buffers
-  uint64_t fields = 0;      // that completions are to tell: IBV_WC_EX_WITH_... in a set
+  bool direct = false;                   // queues are received from by Mlx5Receiver
+  bool compressed = false;               // with their completions in blocks
+  std::optional<Mlx5Strides> strides{};  // with chunks of those in place of the pool's buffers
+  bool lro = false;                      // into which the card joins frames
+  uint64_t fields = 0;                   // that completions are to tell: IBV_WC_EX_WITH_... in a set
   const Clock& clock;
 };
 
@@ -90,6 +91,8 @@ class VerbsRxQueue final : public RxQueue {
   int MakeReady();
   void Mend();
   void GiveBack();
+  size_t PacketsForLongest() const;
+  bool CanGet(size_t packets);
   size_t GetFresh(Packet** to, size_t count);
   void PutFresh(Packet* const* packets, size_t count);
   void Refill();
@@ -105,7 +108,12 @@ class VerbsRxQueue final : public RxQueue {
   void Tell(Packet& packet, const Mlx5Arrival& arrival, const Told& told);
   absl::Status OpenChunks(const QueueOptions& options);
   void TakeStrided(Burst& burst);
+  bool TakeSomeStrided(Burst& burst);
+  size_t PiecesFor(const Mlx5Arrival& arrival) const;
+  uint8_t* FrameOf(const Mlx5Arrival& arrival, size_t longest);
   bool CopyOut(const Mlx5Arrival& arrival, Packet& packet, const Told& told);
+  bool CopyJoined(const Mlx5Arrival& arrival, absl::Span<Packet* const> pieces, const Told& told);
+  void CopyTo(absl::Span<Packet* const> pieces, absl::Span<const uint8_t> frame) const;
   void CountFailure(Mlx5Syndrome syndrome);
 
   const QueueId id_;

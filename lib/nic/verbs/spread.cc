@@ -2,10 +2,12 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "nic/verbs/queue_pair_internal.h"
 #include "nic/verbs/spread_internal.h"
+#include "sluice/base/status.h"
 
 namespace sluice {
 namespace {
@@ -33,6 +35,8 @@ uint64_t FieldsOf(RssType type) {
   }
   return 0;
 }
+
+constexpr char kWithoutLro[] = "set lro=kOff";
 
 // With ports, else by addresses, else not at all.
 RssType Pick(const RssTypes& types, RssType with_ports, RssType addresses) {
@@ -66,8 +70,8 @@ VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsPort& device, ibv_rwq_ind_table& t
 }
 
 absl::StatusOr<VerbsSpread> VerbsSpread::Make(const VerbsPort& device, const RssConfig& config,
-                                              absl::Span<ibv_wq* const> queues) {
-  VerbsSpread made(device, config);
+                                              absl::Span<ibv_wq* const> queues, bool joins) {
+  VerbsSpread made(device, config, joins);
   std::vector<ibv_wq*> table;
   for (const QueueId queue : config.table()) table.push_back(queues[queue.value()]);
   made.first_ = MakeSpreadTable(device, {table[0]});
@@ -98,13 +102,46 @@ std::optional<VerbsHashKind> VerbsSpread::KindOf(const RuleMatch& match) const {
 absl::StatusOr<ibv_qp*> VerbsSpread::PairFor(VerbsHashKind kind) {
   if (kind.type == RssType::kNone) kind.inner = false;
   VerbsPtr<ibv_qp>& pair = pairs_[kind];
-  if (pair == nullptr) {
-    ibv_rwq_ind_table& table = kind.type == RssType::kNone ? *first_ : *table_;
-    pair = MakeSpreadingPair(*device_, table, kind, config_.key());
-  }
+  if (pair == nullptr) pair = MakeSpreadingPair(*device_, TableFor(kind), kind, config_.key());
   if (pair != nullptr) return pair.get();
   return device_->Failed(errno, "set RSS", kind.inner ? "RSS by headers in tunnels" : "RSS",
                          "no queue pair that spreads by these fields", "use fewer types, or one queue");
+}
+
+absl::StatusOr<mlx5dv_devx_obj*> VerbsSpread::TirFor(VerbsHashKind kind) {
+  Mlx5Lro::Tir& tir = tirs_[kind];
+  std::string wrong;
+  if (tir == nullptr) {
+    tir = device_->mlx5().lro().MakeTir(*device_->context(),
+                                        {.table = static_cast<uint32_t>(TableFor(kind).ind_tbl_num),
+                                         .type = kind.type,
+                                         .key = config_.key(),
+                                         .blocks_own_multicast = device_->blocks_own_multicast()},
+                                        wrong);
+  }
+  if (tir != nullptr) return tir.get();
+  return ErrorStatus(absl::StatusCode::kUnimplemented, {.device = device_->name(),
+                                                        .stage = "set RSS",
+                                                        .capability = "LRO",
+                                                        .what = std::move(wrong),
+                                                        .remedy = kWithoutLro});
+}
+
+absl::StatusOr<VerbsPtr<ibv_flow>> VerbsSpread::PutJoining(const RuleMatch& match, uint32_t place) {
+  const absl::StatusOr<mlx5dv_devx_obj*> tir = TirFor(KindOf(match).value_or(VerbsHashKind()));
+  if (!tir.ok()) return tir.status();
+  const Mlx5Lro& lro = device_->mlx5().lro();
+  const Mlx5Joinable frames = {.ipv6 = match.outer.ipv6.has_value(),
+                               .destination = match.outer.ethernet.value_or(EthernetMatch()).destination};
+  const auto failed = [this](const char* what) {
+    return device_->Failed(errno, "install rule", "LRO", what, kWithoutLro);
+  };
+  Mlx5Lro::Matcher matcher = lro.MakeMatcher(*device_->context(), frames, static_cast<uint16_t>(place));
+  if (matcher == nullptr) return failed("mlx5dv_create_flow_matcher");
+  VerbsPtr<ibv_flow> flow = lro.MakeFlow(*matcher, frames, **tir);
+  if (flow == nullptr) return failed("mlx5dv_create_flow");
+  matchers_.push_back(std::move(matcher));
+  return flow;
 }
 
 }  // namespace sluice

@@ -10,6 +10,8 @@
 //   rule for UDP in IPv6  ──▶ pair (addresses, ports) ─┘
 //
 // One pair for all kinds would do on some cards; ConnectX has one kind of addresses and one of ports to a pair.
+//
+// With LRO, what is TCP goes through a TIR in place of a pair: see Mlx5Lro.
 
 #include <map>
 #include <optional>
@@ -38,9 +40,9 @@ VerbsPtr<ibv_qp> MakeSpreadingPair(const VerbsPort& device, ibv_rwq_ind_table& t
 
 class VerbsSpread {
  public:
-  // queues[i] is what the table calls queue i.
+  // queues[i] is what the table calls queue i. `joins`: TCP goes through PutJoining, where the port has LRO.
   static absl::StatusOr<VerbsSpread> Make(const VerbsPort& device, const RssConfig& config,
-                                          absl::Span<ibv_wq* const> queues);
+                                          absl::Span<ibv_wq* const> queues, bool joins);
 
   const RssConfig& config() const { return config_; }
 
@@ -51,14 +53,28 @@ class VerbsSpread {
   // The pair for a kind, which is made when it is asked for first.
   absl::StatusOr<ibv_qp*> PairFor(VerbsHashKind kind);
 
+  // Whether frames that have all that `match` names are TCP, which the card joins before it spreads them.
+  bool Joins(const RuleMatch& match) const { return joins_ && match.outer.tcp.has_value(); }
+  // Lets those in, by kind of address, and by destination if that is named. The flow goes before this.
+  absl::StatusOr<VerbsPtr<ibv_flow>> PutJoining(const RuleMatch& match, uint32_t place);
+
  private:
-  VerbsSpread(const VerbsPort& device, const RssConfig& config) : device_(&device), config_(config) {}
+  VerbsSpread(const VerbsPort& device, const RssConfig& config, bool joins)
+      : device_(&device), config_(config), joins_(joins) {}
+
+  ibv_rwq_ind_table& TableFor(VerbsHashKind kind) const {
+    return kind.type == RssType::kNone ? *first_ : *table_;
+  }
+  absl::StatusOr<mlx5dv_devx_obj*> TirFor(VerbsHashKind kind);
 
   const VerbsPort* device_;
   RssConfig config_;
+  bool joins_;
   VerbsPtr<ibv_rwq_ind_table> table_;
   VerbsPtr<ibv_rwq_ind_table> first_;  // of bucket 0 alone, for what is not hashed
   std::map<VerbsHashKind, VerbsPtr<ibv_qp>> pairs_;
+  std::map<VerbsHashKind, Mlx5Lro::Tir> tirs_;
+  std::vector<Mlx5Lro::Matcher> matchers_;
 };
 
 }  // namespace sluice

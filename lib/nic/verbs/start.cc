@@ -29,10 +29,10 @@ absl::StatusOr<std::unique_ptr<VerbsNic>> OpenVerbsNic(const VerbsNicOptions& op
 }
 
 VerbsNicImpl::VerbsNicImpl(const VerbsNicOptions& options, std::unique_ptr<VerbsPort> device)
-    : options_(options),
+    : options_(device->With(options)),
       device_(std::move(device)),
       places_(device_->priorities()),
-      arrivals_(*device_, options),
+      arrivals_(*device_, options_),
       sending_{.max_inline = options.max_inline,
                .segments = options.segmentation != Want::kOff && device_->max_segmented() > 0,
                .extended = options.extended_send != Want::kOff && device_->extended_send(),

@@ -35,7 +35,8 @@ std::vector<ModeInForce> VerbsNicImpl::modes() const {
           mode("direct-receive", options_.direct_receive, arrivals_.direct, device_->NoDirect(options_)),
           mode("compressed-completions", options_.compressed_completions, arrivals_.compressed,
                device_->NoCompression(options_)),
-          mode("striding", options_.striding, arrivals_.striding, device_->NoStriding(options_)),
+          mode("striding", options_.striding, arrivals_.strides.has_value(), device_->NoStriding(options_)),
+          mode("lro", options_.lro, arrivals_.lro, device_->NoLro(options_)),
           mode("lag-port", sending_.lag_port == 0 ? Want::kOff : Want::kRequire, sending_.lag_port != 0, "")};
 }
 

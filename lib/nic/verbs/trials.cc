@@ -144,6 +144,12 @@ Remembered& All() {
 
 }  // namespace
 
+std::string ReasonOf(const absl::Status& status) {
+  if (status.ok()) return "";
+  const Problem why = *ProblemOf(status);
+  return why.error_number == 0 ? why.what : absl::StrCat(why.what, ": ", ErrnoText(why.error_number));
+}
+
 std::string CallFailed(const char* call, int error) { return absl::StrCat(call, ": ", ErrnoText(error)); }
 
 VerbsTrialKey TrialKey(const ibv_context& context, const ibv_device_attr_ex& attr, uint8_t port) {
@@ -293,14 +299,31 @@ int VerbsPort::TrySpread(ibv_cq& completions) const {
 
 // Not remembered: what came of it depends on the library, too. Returns why there is none; empty: there is.
 std::string VerbsPort::TryDirect(const VerbsNicOptions& options) const {
-  const auto made = VerbsReceiver::Make(
-      *this, {.ring = 2,
-              .direct = true,
-              .compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty(),
-              .striding = options.striding != Want::kOff && NoStriding(options).empty()});
-  if (made.ok()) return "";
-  const Problem why = *ProblemOf(made.status());
-  return why.error_number == 0 ? why.what : absl::StrCat(why.what, ": ", ErrnoText(why.error_number));
+  VerbsReceiveOptions asked = {.ring = 2, .direct = true};
+  asked.compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty();
+  if (options.striding != Want::kOff && NoStriding(options).empty()) {
+    asked.strides = mlx5_->strides(options.lro != Want::kOff && NoLro(options).empty());
+  }
+  return ReasonOf(VerbsReceiver::Make(*this, asked).status());
+}
+
+// All that stands in the way of a frame, at the lowest priority, and for nobody's address.
+absl::Status VerbsPort::TryLro() {
+  const absl::StatusOr<VerbsSender> sender = MakeSender(*this, {.ring = 1});
+  if (!sender.ok()) return sender.status();
+  if (const std::string wrong = mlx5_->lro().FindDomain(*sender->pair); !wrong.empty()) {
+    return ErrorStatus(absl::StatusCode::kUnimplemented, {.what = wrong});
+  }
+  const absl::StatusOr<VerbsReceiver> receiver =
+      VerbsReceiver::Make(*this, {.ring = 2, .direct = true, .strides = mlx5_->strides(true)});
+  if (!receiver.ok()) return receiver.status();
+  const RssConfig one = *RssConfig::Spread(1).WithTable({QueueId{0}});
+  absl::StatusOr<VerbsSpread> spread = VerbsSpread::Make(*this, one, {receiver->work()}, true);
+  if (!spread.ok()) return spread.status();
+  Rule rule = OnTrial();
+  rule.match.outer.ipv4 = Ipv4Match();
+  rule.match.outer.tcp = PortsMatch();
+  return spread->PutJoining(rule.match, priorities() - 1).status();
 }
 
 absl::Status VerbsPort::NoRawPackets(int error) const {

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "sluice/nic/verbs_nic.h"
 
 namespace sluice {
@@ -44,6 +45,9 @@ VerbsTrialKey TrialKey(const ibv_context& context, const ibv_device_attr_ex& att
 // Any thread.
 std::optional<VerbsTrials> RecallTrials(const VerbsTrialKey& key);
 void RememberTrials(const VerbsTrialKey& key, const VerbsTrials& trials);
+
+// What a trial came to, without where: "no such thing: EINVAL (...)"; empty: well.
+std::string ReasonOf(const absl::Status& status);
 
 }  // namespace sluice
 

@@ -20,6 +20,8 @@ struct Calls {
   decltype(verbs_context::create_wq) create_wq = nullptr;
   decltype(verbs_context::modify_wq) modify_wq = nullptr;
   decltype(verbs_context::destroy_wq) destroy_wq = nullptr;
+  decltype(verbs_context::create_rwq_ind_table) create_table = nullptr;
+  decltype(verbs_context::destroy_rwq_ind_table) destroy_table = nullptr;
 };
 Calls below;
 
@@ -52,6 +54,64 @@ bool ChecksumGood(const uint8_t* ipv6) {
   uint32_t sum = length + ipv6[6];
   for (uint32_t i = 8; i < 40 + length; ++i) sum += i % 2 == 0 ? uint32_t{ipv6[i]} << 8 : ipv6[i];
   return sum % 0xffff == 0;
+}
+
+// Where things are in a segment of TCP; no payload: it is none that is joined.
+struct Segment {
+  Segment(const uint8_t* from, uint32_t bytes) : frame(from) {
+    while (frame[ip - 2] == 0x81 && frame[ip - 1] == 0) ip += 4;
+    six = frame[ip] >> 4 == 6;
+    tcp = ip + (six ? 40u : (frame[ip] & 15u) * 4);
+    data = tcp + (frame[tcp + 12] >> 4) * 4u;
+    constexpr uint8_t kAlone = 1 | 2 | 4 | 32;  // FIN, SYN, RST, URG
+    if ((frame[tcp + 13] & kAlone) != 0) return;
+    const uint32_t end = ip + (six ? 40u + Read16(ip + 4) : Read16(ip + 2));
+    payload = std::min(end, bytes) - data;
+  }
+  uint32_t Read16(uint32_t at) const { return uint32_t{frame[at]} << 8 | frame[at + 1]; }
+  uint32_t sequence() const { return Read16(tcp + 4) << 16 | Read16(tcp + 6); }
+  uint8_t ttl() const { return frame[ip + (six ? 7 : 8)]; }
+  bool pushes() const { return (frame[tcp + 13] & 8) != 0; }
+  // To the same address from the same one, and ports.
+  bool Of(const Segment& other) const {
+    const uint32_t addresses = six ? 8 : 12;
+    return ip == other.ip && tcp == other.tcp && data == other.data && frame[ip] == other.frame[ip] &&
+           std::memcmp(frame, other.frame, ip) == 0 &&
+           std::memcmp(frame + ip + addresses, other.frame + ip + addresses, six ? 32 : 8) == 0 &&
+           std::memcmp(frame + tcp, other.frame + tcp, 4) == 0;
+  }
+
+  const uint8_t* frame;
+  uint32_t ip = 14, tcp = 0, data = 0, payload = 0;
+  bool six = false;
+};
+
+// What of LRO is in a completion: the places of the card's manual.
+constexpr size_t kFlagsAt = 4, kTtlAt = 5, kWindowAt = 6, kAcknowledgedAt = 8, kSumAt = 20, kSegmentsAt = 32;
+
+constexpr uint8_t kPushed = 0x40;
+
+uint16_t SumOf(const std::vector<uint8_t>& bytes) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    sum += i % 2 == 0 ? uint32_t{bytes[i]} << 8 : bytes[i];
+    sum = (sum & 0xffff) + (sum >> 16);
+  }
+  return static_cast<uint16_t>(sum);
+}
+
+// That `last` came behind so many others.
+void TellJoined(const Segment& first, const Segment& last, const std::vector<uint8_t>& payload, size_t others,
+                mlx5_cqe64& completion) {
+  uint8_t* const said = BytesOf(completion);
+  said[kTtlAt] = std::min({others == 1 ? first.ttl() : said[kTtlAt], last.ttl()});
+  said[kSegmentsAt] = static_cast<uint8_t>(1 + others);
+  if (last.pushes()) said[kFlagsAt] |= kPushed;
+  std::memcpy(said + kWindowAt, last.frame + last.tcp + 14, 2);
+  std::memcpy(said + kAcknowledgedAt, last.frame + last.tcp + 8, 4);
+  const uint16_t sum = htobe16(SumOf(payload));
+  std::memcpy(said + kSumAt, &sum, sizeof(sum));
+  completion.byte_cnt = htobe32(first.data + static_cast<uint32_t>(payload.size()));
 }
 
 }  // namespace
@@ -87,10 +147,49 @@ ibv_cq_ex* Mlx5Card::CreateCompletions(ibv_context* context, ibv_cq_init_attr_ex
 void Mlx5Card::PutCallsInto(ibv_context& context) {
   verbs_context& calls = *verbs_get_ctx(&context);
   if (calls.create_wq == CreateWork) return;
-  below = {calls.create_wq, calls.modify_wq, calls.destroy_wq};
+  below = {calls.create_wq, calls.modify_wq, calls.destroy_wq, calls.create_rwq_ind_table,
+           calls.destroy_rwq_ind_table};
   calls.create_wq = CreateWork;
   calls.modify_wq = ModifyWork;
   calls.destroy_wq = DestroyWork;
+  calls.create_rwq_ind_table = CreateTable;
+  calls.destroy_rwq_ind_table = DestroyTable;
+}
+
+ibv_rwq_ind_table* Mlx5Card::CreateTable(ibv_context* context, ibv_rwq_ind_table_init_attr* asked) {
+  ibv_rwq_ind_table* const made = below.create_table(context, asked);
+  if (made == nullptr) return nullptr;
+  Mlx5Card& self = Only();
+  const std::lock_guard lock(self.mutex_);
+  self.tables_[static_cast<uint32_t>(made->ind_tbl_num)] = {made, asked->ind_tbl[0]->pd};
+  return made;
+}
+
+int Mlx5Card::DestroyTable(ibv_rwq_ind_table* table) {
+  Mlx5Card& self = Only();
+  const auto number = static_cast<uint32_t>(table->ind_tbl_num);
+  const int error = below.destroy_table(table);
+  const std::lock_guard lock(self.mutex_);
+  if (error == 0) self.tables_.erase(number);
+  return error;
+}
+
+ibv_qp* Mlx5Card::CreateJoiningPair(ibv_context& context, uint32_t table, const ibv_rx_hash_conf& hash,
+                                    uint32_t most) {
+  ibv_qp_init_attr_ex asked{};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known = tables_.find(table);
+    errno = EINVAL;
+    if (known == tables_.end()) return nullptr;
+    asked.rwq_ind_tbl = known->second.table;
+    asked.pd = known->second.domain;
+    join_most_ = most;
+  }
+  asked.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_IND_TABLE | IBV_QP_INIT_ATTR_RX_HASH;
+  asked.qp_type = IBV_QPT_RAW_PACKET;
+  asked.rx_hash_conf = hash;
+  return ibv_create_qp_ex(&context, &asked);
 }
 
 ibv_wq* Mlx5Card::CreateWork(ibv_context* context, ibv_wq_init_attr* asked) {
@@ -183,6 +282,11 @@ int Mlx5Card::Tell(const mlx5dv_obj& what, uint64_t kinds) {
                                                          : 16u,
                      .comp_mask = 0};
   }
+  if ((kinds & MLX5DV_OBJ_QP) != 0) {
+    const uint64_t tells = manner_.tells_numbers ? uint64_t{MLX5DV_QP_MASK_RAW_QP_HANDLES} : 0;
+    what.qp.out->comp_mask &= tells;
+    what.qp.out->tisn = 0x515151;
+  }
   return manner_.rings_error;
 }
 
@@ -232,6 +336,7 @@ void Mlx5Card::PostBuffer(Work& work, uint32_t buffer) {
 // there is no chunk.
 bool Mlx5Card::Stride(Work& work, Done done) {
   const uint32_t length = be32toh(done.said.byte_cnt);
+  manner_.joined += done.more.empty() ? 0u : 1u;
   const uint32_t needed = (length + (1u << work.log_stride) - 1) >> work.log_stride;
   const uint32_t strides = 1u << work.log_strides;
   const auto put = [&](mlx5_cqe64 said, uint32_t bytes, uint32_t took) {
@@ -251,10 +356,44 @@ bool Mlx5Card::Stride(Work& work, Done done) {
     ++manner_.fillers;
   }
   const mlx5_wqe_data_seg& segment = work.At(work.chunk);
-  std::memcpy(reinterpret_cast<uint8_t*>(be64toh(segment.addr)) + (work.stride << work.log_stride),
-              &work.buffers[size_t{done.counter} * kBuffer], length);
+  uint8_t* to = reinterpret_cast<uint8_t*>(be64toh(segment.addr)) + (work.stride << work.log_stride);
+  std::memcpy(to, BufferOf(work, done.counter), done.own_bytes);
+  to += done.own_bytes;
+  for (const Piece& piece : done.more) {
+    std::memcpy(to, BufferOf(work, piece.counter) + piece.at, piece.bytes);
+    to += piece.bytes;
+    PostBuffer(work, piece.counter);
+  }
   put(done.said, length, needed);
   PostBuffer(work, done.counter);
+  return true;
+}
+
+std::vector<uint8_t> Mlx5Card::PayloadOf(const Work& work, const Done& done) const {
+  const Segment first(BufferOf(work, done.counter), done.own_bytes);
+  std::vector<uint8_t> payload(first.frame + first.data, first.frame + first.data + first.payload);
+  for (const Piece& piece : done.more) {
+    const uint8_t* const from = BufferOf(work, piece.counter) + piece.at;
+    payload.insert(payload.end(), from, from + piece.bytes);
+  }
+  return payload;
+}
+
+// To the last that is held of the same flow, if this is what comes next there.
+bool Mlx5Card::Join(Work& work, const Done& done) {
+  if (!done.joins) return false;
+  const Segment next(BufferOf(work, done.counter), done.own_bytes);
+  const auto held = std::find_if(work.held.rbegin(), work.held.rend(), [&](const Done& one) {
+    return one.joins && next.Of(Segment(BufferOf(work, one.counter), one.own_bytes));
+  });
+  if (held == work.held.rend()) return false;
+  const Segment first(BufferOf(work, held->counter), held->own_bytes);
+  const size_t before = PayloadOf(work, *held).size();
+  const bool open = first.payload != 0 && !first.pushes() && (BytesOf(held->said)[kFlagsAt] & kPushed) == 0;
+  const bool follows = next.payload != 0 && next.sequence() == first.sequence() + before;
+  if (!open || !follows || first.data - first.tcp + before + next.payload > join_most_) return false;
+  held->more.push_back({.counter = done.counter, .at = next.data, .bytes = next.payload});
+  TellJoined(first, next, PayloadOf(work, *held), held->more.size(), held->said);
   return true;
 }
 
@@ -302,7 +441,7 @@ void Mlx5Card::TakeArrived(Work& work) {
     if (!work.strides()) {
       to.waiting.push_back(done);
     } else if (came) {
-      work.held.push_back(done);
+      if (!Join(work, done)) work.held.push_back(done);
     } else if (done.counter == 0) {
       to.waiting.push_back(done);  // one for the queue, and not for each buffer of the card
     }
@@ -315,9 +454,12 @@ void Mlx5Card::TakeArrived(Work& work) {
 void Mlx5Card::Describe(const Work& work, const uint8_t* frame, Done& done) const {
   ibv_cq_ex* const from = work.completions->soft;
   mlx5_cqe64& said = done.said;
-  said.byte_cnt = htobe32(ibv_wc_read_byte_len(from));
-  said.sop_drop_qpn =
-      htobe32(uint32_t{0x0a} << 24 | ibv_wc_read_flow_tag(from));  // the opcode is above the mark
+  done.own_bytes = ibv_wc_read_byte_len(from);
+  said.byte_cnt = htobe32(done.own_bytes);
+  uint32_t mark = ibv_wc_read_flow_tag(from);
+  done.joins = mark == kJoining;
+  if (done.joins) mark = 0;
+  said.sop_drop_qpn = htobe32(uint32_t{0x0a} << 24 | mark);  // the opcode is above the mark
   if (from->read_completion_ts != nullptr) said.timestamp = htobe64(ibv_wc_read_completion_ts(from));
   if (const uint16_t tag = ibv_wc_read_cvlan(from); tag != 0) {
     said.vlan_info = htobe16(tag);

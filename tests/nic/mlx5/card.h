@@ -38,6 +38,10 @@ class Mlx5Card {
                                const mlx5dv_cq_init_attr* more);
   ibv_wq* CreateStriding(ibv_context* context, ibv_wq_init_attr* asked, const mlx5dv_wq_init_attr& more);
   int Tell(const mlx5dv_obj& what, uint64_t kinds);
+  // A pair that spreads over a table of that number, and what comes from it is joined up to so many bytes from TCP on. Null
+  // with an errno on failure.
+  ibv_qp* CreateJoiningPair(ibv_context& context, uint32_t table, const ibv_rx_hash_conf& hash,
+                            uint32_t most);
 
   // Takes what was posted, and completes what has arrived.
   void Pump();
@@ -45,12 +49,22 @@ class Mlx5Card {
   void Run();
   void Rest();
 
+  static constexpr uint32_t kJoining = 0xfffffe;  // mark of what comes from such a pair
+
  private:
+  // What was joined to a frame.
+  struct Piece {
+    uint16_t counter;
+    uint32_t at, bytes;  // in its buffer
+  };
   // A frame that arrived, or a request that failed.
   struct Done {
     uint16_t counter;
     ibv_wc_status status;
     mlx5_cqe64 said;
+    bool joins = false;
+    uint32_t own_bytes = 0;
+    std::vector<Piece> more{};
   };
   // Mapped, as a driver's rings are: a sanitizer would keep large ones for long after they were freed.
   struct Unmap {
@@ -98,9 +112,16 @@ class Mlx5Card {
   static ibv_wq* CreateWork(ibv_context* context, ibv_wq_init_attr* asked);
   static int ModifyWork(ibv_wq* queue, ibv_wq_attr* attr);
   static int DestroyWork(ibv_wq* queue);
+  static ibv_rwq_ind_table* CreateTable(ibv_context* context, ibv_rwq_ind_table_init_attr* asked);
+  static int DestroyTable(ibv_rwq_ind_table* table);
 
   static constexpr uint32_t kBuffers = 64, kBuffer = 2048;
   void PostBuffer(Work& work, uint32_t buffer);
+  const uint8_t* BufferOf(const Work& work, uint32_t buffer) const {
+    return &work.buffers[size_t{buffer} * kBuffer];
+  }
+  std::vector<uint8_t> PayloadOf(const Work& work, const Done& done) const;
+  bool Join(Work& work, const Done& done);
   bool Stride(Work& work, Done done);
   void StrideHeld(Work& work);
   void TakePosted(Work& work);
@@ -116,6 +137,12 @@ class Mlx5Card {
   std::mutex mutex_;
   std::map<ibv_cq*, std::unique_ptr<Completions>> completions_;
   std::map<ibv_wq*, std::unique_ptr<Work>> work_;
+  struct Table {
+    ibv_rwq_ind_table* table;
+    ibv_pd* domain;
+  };
+  std::map<uint32_t, Table> tables_;
+  uint32_t join_most_ = 0;
   std::atomic<bool> running_{false};
   std::thread thread_;
 };

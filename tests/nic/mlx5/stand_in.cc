@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "tests/nic/mlx5/card.h"
+#include "tests/nic/mlx5/devx.h"
 
 namespace sluice::testing {
 
@@ -65,8 +66,33 @@ ibv_wq* mlx5dv_create_wq(ibv_context* context, ibv_wq_init_attr* asked, mlx5dv_w
 
 int mlx5dv_init_obj(mlx5dv_obj* what, uint64_t kinds) { return Mlx5Card::Only().Tell(*what, kinds); }
 
-// It came later than the others (rdma-core 30): one build of this library is without.
+// These came later than the others (the first of them in rdma-core 30): one build of this library is without.
 #ifndef SLUICE_BEFORE_LAG_PORTS
+int mlx5dv_devx_general_cmd(ibv_context* /*context*/, const void* in, size_t in_bytes, void* out,
+                            size_t out_bytes) {
+  return sluice::testing::Mlx5Command(*mlx5_stand_in(), {in, in_bytes}, {out, out_bytes});
+}
+int mlx5dv_devx_qp_query(ibv_qp* /*pair*/, const void* in, size_t in_bytes, void* out, size_t out_bytes) {
+  return sluice::testing::Mlx5Command(*mlx5_stand_in(), {in, in_bytes}, {out, out_bytes});
+}
+mlx5dv_devx_obj* mlx5dv_devx_obj_create(ibv_context* context, const void* in, size_t in_bytes, void* out,
+                                        size_t out_bytes) {
+  return sluice::testing::Mlx5CreateTir(*mlx5_stand_in(), *context, {in, in_bytes}, {out, out_bytes});
+}
+int mlx5dv_devx_obj_destroy(mlx5dv_devx_obj* tir) {
+  return sluice::testing::Mlx5DestroyTir(*mlx5_stand_in(), tir);
+}
+mlx5dv_flow_matcher* mlx5dv_create_flow_matcher(ibv_context* /*context*/, mlx5dv_flow_matcher_attr* asked) {
+  return sluice::testing::Mlx5CreateMatcher(*mlx5_stand_in(), *asked);
+}
+int mlx5dv_destroy_flow_matcher(mlx5dv_flow_matcher* matcher) {
+  return sluice::testing::Mlx5DestroyMatcher(*mlx5_stand_in(), matcher);
+}
+ibv_flow* mlx5dv_create_flow(mlx5dv_flow_matcher* matcher, mlx5dv_flow_match_parameters* value,
+                             size_t actions, mlx5dv_flow_action_attr* action) {
+  return sluice::testing::Mlx5CreateFlow(*mlx5_stand_in(), *matcher, *value, actions, action);
+}
+
 int mlx5dv_modify_qp_lag_port(ibv_qp* pair, uint8_t port) {
   sluice::testing::Mlx5StandIn& self = *mlx5_stand_in();
   self.lag_calls.push_back({.pair = pair, .state = pair->state, .port = port});

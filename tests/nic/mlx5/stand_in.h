@@ -6,6 +6,7 @@
 
 #include <infiniband/mlx5dv.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -38,6 +39,17 @@ struct Mlx5StandIn {
     mlx5dv_striding_rq_init_attr strides;
   };
 
+  // A command of DEVX, or a mask or value of a flow.
+  using Bits = std::vector<uint8_t>;
+
+  struct FlowCall {
+    uint16_t priority;
+    uint8_t criteria;
+    Bits mask, value;
+    size_t actions;
+    mlx5dv_flow_action_type action;
+  };
+
   // What it answers.
   bool drives = true;
   int query_error = 0;
@@ -50,11 +62,24 @@ struct Mlx5StandIn {
   int rings_error = 0;
   uint32_t completion_size = sizeof(mlx5_cqe64), segment_size = 0;  // as it tells; 0: as it is
 
+  // Of DEVX: what the kernel answers to each command, to that of its number, and the card to that which makes a TIR.
+  int devx_error = 0, domain_error = 0;
+  uint8_t tir_status = 0;  // 0: well
+  int matcher_error = 0, flow_error = 0;
+  bool tells_numbers = true;  // of queue pairs
+  bool joins = true;
+  std::array<uint32_t, 4> periods = {8, 16, 32, 1024};
+  uint16_t least_segment = 128;
+
   // How the card completes: so many at most in a block, and each as this leaves it, titles of blocks among them.
   uint32_t most_in_block = 64;
   std::function<void(mlx5_cqe64&)> spoil;
   uint32_t blocks = 0;   // that it wrote
   uint32_t fillers = 0;  // completions without a frame, for the rest of a chunk
+  uint32_t joined = 0;   // frames that it made of several
+
+  // What is there of these.
+  int tirs = 0, matchers = 0;
 
   // What it was asked.
   uint64_t fields = 0;
@@ -62,6 +87,8 @@ struct Mlx5StandIn {
   std::vector<WorkCall> work_calls;
   std::vector<LagCall> lag_calls;
   std::vector<PairCall> pair_calls;
+  std::vector<Bits> commands;        // the newest
+  std::vector<FlowCall> flow_calls;  // likewise
 };
 
 }  // namespace sluice::testing

@@ -135,6 +135,7 @@ NicOr OpenVerbs(Spec& spec) {
   options.direct_receive = spec.TakeWant("direct", options.direct_receive);
   options.compressed_completions = spec.TakeWant("compressed", options.compressed_completions);
   options.striding = spec.TakeWant("striding", options.striding);
+  options.lro = spec.TakeWant("lro", options.lro);
   const uint32_t lag_port = spec.TakeNumber("lag-port", uint32_t{options.lag_port});
   options.lag_port = static_cast<uint8_t>(std::min(lag_port, 255u));  // more than any card has
   if (absl::Status checked = spec.Check(); !checked.ok()) return checked;

@@ -44,7 +44,8 @@ TEST_CASE("a text that is no port is refused, naming the part and what could sta
         Case{"rdma:mlx5_0/1,take=some", "take=some"}, Case{"rdma:mlx5_0/1,mac=me", "mac=me"},
         Case{"rdma:mlx5_0/1,marks=2", "marks=2"}, Case{"rdma:mlx5_0/1,extended=x", "extended=x"},
         Case{"rdma:mlx5_0/1,lag-port=a", "lag-port=a"}, Case{"rdma:mlx5_0/1,direct=x", "direct=x"},
-        Case{"rdma:mlx5_0/1,compressed=x", "compressed=x"}, Case{"rdma:mlx5_0/1,striding=x", "striding=x"}}) {
+        Case{"rdma:mlx5_0/1,compressed=x", "compressed=x"}, Case{"rdma:mlx5_0/1,striding=x", "striding=x"},
+        Case{"rdma:mlx5_0/1,lro=x", "lro=x"}}) {
     INFO(bad.text);
     const absl::Status status = OpenPort(bad.text).status();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);

@@ -8,7 +8,7 @@
 //                                                      allow-default-route=yes
 //   rdma:DEVICE/PORT  an RDMA NIC, through libibverbs  take= (all, own or nothing), mac=ADDRESS, mtu=BYTES, inline=BYTES,
 //                                                      marks= (yes or no), extended= (require, prefer or off), lag-port=N,
-//                                                      direct=, compressed=, striding= (as extended=)
+//                                                      direct=, compressed=, striding=, lro= (as extended=)
 //   vhost:PATH        a guest's network card           role=server (or client), mtu=BYTES, checksums=, tso=, uso=,
 //                                                      packed= (require, prefer or off), copy-engine= (off, cpu or model)
 //   packet:IFNAME     AF_PACKET on a kernel interface  netns=FILE

@@ -146,6 +146,17 @@ TEST_CASE("a frame that cannot be joined TCP is refused whatever it holds") {
   CHECK_FALSE(MendJoined(Said(segments), absl::MakeSpan(frame)).has_value());
 }
 
+TEST_CASE("headers longer than a card looks through are refused") {
+  const uint8_t units = GENERATE(uint8_t{21}, uint8_t{22});  // of 8 bytes, beside the first (RFC 8200, 4.6)
+  Bytes frame = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 60, 64};
+  frame.resize(14 + 40);
+  frame.insert(frame.end(), {6, units, 1, 4});
+  frame.resize(14 + 40 + 8 * (units + size_t{1}));
+  const Bytes tcp = Part(Ipv4Frame(), 34, 32);
+  frame.insert(frame.end(), tcp.begin(), tcp.end());
+  CHECK(MendJoined(Said(3), absl::MakeSpan(frame)).has_value() == (units == 21));  // 250 and 258 bytes
+}
+
 // What can be said of any frame that was not refused. `told` is the sum that the card told of the payload, if it is right.
 std::string WrongIn(PacketPool& pool, const Bytes& frame, const Mlx5Joined& joined, bool told) {
   const PacketPtr packet = MakePacket(pool, frame);

@@ -93,7 +93,8 @@ std::optional<Mlx5Joined> MendJoined(const Mlx5Completion& said, absl::Span<uint
   const LayerOffsets& at = layers.outer;
   const uint32_t segments = said.lro_segments;
   const auto payload = static_cast<uint32_t>(frame.size()) - at.payload;
-  if (at.l4_type != L4Type::kTcp || payload < segments) return std::nullopt;
+  if (at.l4_type != L4Type::kTcp || at.payload > kMlx5JoinedHeaders || payload < segments)
+    return std::nullopt;
   Mlx5Joined joined{.segments = static_cast<uint16_t>(segments)};
   joined.ids = MendIp(said, frame.data(), at);
   MendTcp(said, frame, at);

@@ -19,6 +19,9 @@
 
 namespace sluice {
 
+// The most that headers may take, and far more than what a card looks through: so they are in the first piece of a packet.
+inline constexpr uint32_t kMlx5JoinedHeaders = 256;
+
 // How to undo it: as Packet::coalesced_segments and the like. The size is that of the first segment, if the others can have
 // had it; of others the card does not tell, and it is then such that cutting gives about as many.
 struct Mlx5Joined {
@@ -27,7 +30,7 @@ struct Mlx5Joined {
   FixedIds ids{};  // guessed, where that means nothing: DF, and an id of zero
 };
 
-// Nothing when it cannot be: no TCP, or less payload than segments. Its bytes are then undefined.
+// Nothing when it cannot be: no TCP, longer headers, or less payload than segments. Its bytes are then undefined.
 std::optional<Mlx5Joined> MendJoined(const Mlx5Completion& said, absl::Span<uint8_t> frame);
 
 }  // namespace sluice

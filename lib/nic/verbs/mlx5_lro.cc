@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nic/verbs/mlx5_bits_internal.h"
+#include "nic/verbs/mlx5_joined_internal.h"
 #include "nic/verbs/mlx5_lro_internal.h"
 #include "sluice/base/status.h"
 #include "sluice/packet/headers.h"
@@ -104,11 +105,11 @@ uint32_t FieldsOf(RssType type) {
 
 constexpr uint32_t kUnit = 256;  // of lengths
 
-// The longest that fit, in kUnit. What the card counts begins with Ethernet or with TCP, as lro_max_msg_sz_mode says:
-// 256 bytes hold whatever is in front.
+// The longest that fit, in kUnit. What the card counts begins with Ethernet or with TCP, as lro_max_msg_sz_mode says: so there
+// is room for headers beside it.
 uint32_t MostIn(uint32_t chunk_bytes) {
   constexpr uint32_t kLongest = 0xffff / kUnit;
-  return std::min(chunk_bytes / kUnit - 1, kLongest);
+  return std::min((chunk_bytes - kMlx5JoinedHeaders) / kUnit, kLongest);
 }
 
 }  // namespace

@@ -29,9 +29,6 @@ uint64_t Load64(const uint8_t* bytes) {
 // 01-80-C2-00-00-00 to -0F (IEEE 802.1Q, table 8-1).
 bool IsReserved(uint64_t destination) { return (destination & 0xf0ffffffffff) == 0x0000c28001; }
 
-// Whether what is known besides the frame may say that it has a tag.
-bool HasTagApart(const Packet& packet) { return packet.vlan_stripped || packet.offload.insert_vlan; }
-
 // How many of the packets, from the first on, are such that what was found out about the first is true of them, too.
 size_t CountAlike(Packet* const* packets, size_t n) {
   const uint8_t* const first = packets[0]->data();

@@ -44,7 +44,7 @@ void TakeFromMetadata(Packet& packet) {
 }  // namespace
 
 TagPlace FindTag(const Packet& packet) {
-  if (packet.vlan_stripped || packet.offload.insert_vlan) return TagPlace::kMetadata;
+  if (HasTagApart(packet)) return TagPlace::kMetadata;
   const bool tagged = HeaderAt<EthernetHeader>(packet.data(), 0)->type == Ethertype::kVlan;
   return tagged && packet.head_length() >= sizeof(EthernetHeader) + kTagBytes ? TagPlace::kFrame
                                                                               : TagPlace::kNone;

@@ -16,6 +16,8 @@ inline constexpr uint16_t kNoVlanId = 0;  // in a tag: carries a priority only
 
 enum class TagPlace : uint8_t { kNone, kFrame, kMetadata };
 
+// Whether its tag is in the metadata: taken out, or to be put in.
+inline bool HasTagApart(const Packet& packet) { return packet.vlan_stripped || packet.offload.insert_vlan; }
 // Where the outermost C-tag of a frame of at least 14 bytes is. A tag cut off by the frame's end is none.
 TagPlace FindTag(const Packet& packet);
 // Its control information; `place` is not kNone.

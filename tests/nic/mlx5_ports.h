@@ -41,6 +41,15 @@ class Mlx5Ports {
   PacketPool& pool() { return *pool_; }
   uint64_t charged() const { return book_->Use(kPayer).used; }  // bytes
 
+  // Every packet that the pool has.
+  std::vector<Burst> DrainPool() {
+    std::vector<Burst> all;
+    do {
+      all.emplace_back();
+    } while (pool_->Get(all.back(), Burst::kCapacity) != 0);
+    return all;
+  }
+
   void Send(const std::vector<Bytes>& frames) {
     Burst burst;
     for (const Bytes& frame : frames) burst.Push(MakePacket(*pool_, frame));

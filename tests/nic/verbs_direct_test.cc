@@ -168,10 +168,7 @@ TEST_CASE("a pool that is empty leaves frames in their strides and they come whe
   std::vector<Bytes> frames;
   for (uint32_t i = 0; i < 20; ++i) frames.push_back(Numbered(i));
   ports.Send(frames);
-  std::vector<Burst> all;
-  do {
-    all.emplace_back();
-  } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+  std::vector<Burst> all = ports.DrainPool();
   CHECK(ports.Receive().empty());
   Burst some;
   all.front().MoveFront(7, some);
@@ -242,9 +239,7 @@ TEST_CASE("frames in strides that nobody received count as stopped with a pool t
   ports.Send(frames);
   std::vector<Burst> all;
   if (GENERATE(false, true)) {
-    do {
-      all.emplace_back();
-    } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+    all = ports.DrainPool();
   }
   REQUIRE(ports.port().Stop() == absl::OkStatus());
   CHECK(ports.Drops(DropReason::kStopped) == 30);

@@ -225,10 +225,7 @@ TEST_CASE("a frame that was joined waits in its strides until the pool has packe
   Mlx5Ports ports(kLro);
   const std::vector<Bytes> frames = Stream().Some(10, 1400);  // eight packets
   ports.Send(frames);
-  std::vector<Burst> all;
-  do {
-    all.emplace_back();
-  } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+  std::vector<Burst> all = ports.DrainPool();
   CHECK(ports.Receive().empty());
   Burst some;
   all.front().MoveFront(7, some);
@@ -351,9 +348,7 @@ TEST_CASE("a frame that was joined and that nobody received counts as stopped") 
   ports.Send(Stream().Some(20, 1400));
   std::vector<Burst> all;
   if (GENERATE(false, true)) {
-    do {
-      all.emplace_back();
-    } while (ports.pool().Get(all.back(), Burst::kCapacity) != 0);
+    all = ports.DrainPool();
   }
   REQUIRE(ports.port().Stop() == absl::OkStatus());
   CHECK(ports.Drops(DropReason::kStopped) == 1);

@@ -224,8 +224,7 @@ std::string VerbsPort::NoDirect(const VerbsNicOptions& options) const {
 // One stamp for a whole block would be that of its first frame, and so with what was joined.
 std::string VerbsPort::NoCompression(const VerbsNicOptions& options) const {
   if (std::string missing = NoDirect(options); !missing.empty()) return missing;
-  if (options.lro != Want::kOff && NoLro(options).empty())
-    return "what LRO joined is told in whole completions";
+  if (NoLro(options).empty()) return "what LRO joined is told in whole completions";
   if (options.stamp && (told() & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) != 0) {
     return "the card's stamps are one for a whole block";
   }
@@ -259,10 +258,10 @@ absl::Status VerbsPort::Ask(const VerbsNicOptions& options, const std::string& m
   Describe(attr);
   if (absl::Status tried = Try(attr); !tried.ok()) return tried;
   DescribeSpread(attr);
-  if (options.lro != Want::kOff && NoLro(options).empty()) no_lro_ = ReasonOf(TryLro());
+  if (NoLro(options).empty()) no_lro_ = ReasonOf(TryLro());
   const VerbsNicOptions all = With(options);
   if (NoDirect(all).empty()) no_direct_ = TryDirect(all);
-  able_.coalescing = all.lro != Want::kOff && NoLro(all).empty();
+  able_.coalescing = NoLro(all).empty();
   DescribeMlx5(all);
   return CheckWanted(all);
 }

@@ -29,7 +29,7 @@ VerbsArrivals::VerbsArrivals(const VerbsPort& device, const VerbsNicOptions& opt
       keep_fcs(options.keep_fcs),
       direct(options.direct_receive != Want::kOff && device.NoDirect(options).empty()),
       compressed(options.compressed_completions != Want::kOff && device.NoCompression(options).empty()),
-      lro(options.lro != Want::kOff && device.NoLro(options).empty()),
+      lro(device.NoLro(options).empty()),
       clock(options.clock == nullptr ? Clock::Monotonic() : *options.clock) {
   if (options.striding != Want::kOff && device.NoStriding(options).empty())
     strides = device.mlx5().strides(lro);

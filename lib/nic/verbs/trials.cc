@@ -302,7 +302,7 @@ std::string VerbsPort::TryDirect(const VerbsNicOptions& options) const {
   VerbsReceiveOptions asked = {.ring = 2, .direct = true};
   asked.compressed = options.compressed_completions != Want::kOff && NoCompression(options).empty();
   if (options.striding != Want::kOff && NoStriding(options).empty()) {
-    asked.strides = mlx5_->strides(options.lro != Want::kOff && NoLro(options).empty());
+    asked.strides = mlx5_->strides(NoLro(options).empty());
   }
   return ReasonOf(VerbsReceiver::Make(*this, asked).status());
 }

@@ -169,6 +169,7 @@ void Engine::Control::Retire(Port& port) {
   for (const QueueSnapshot& queue : last.tx) send_drops += queue.stats.drops;
   for (const std::unique_ptr<HandOver>& over : port.hand_overs) {
     dropped_between[DropReason::kPortRemoved] += over->ring.Clear() + over->taken.size();
+    dropped_between += over->drops.Read();
     over->taken.Clear();
   }
   (void)port.nic->Stop();
@@ -296,6 +297,9 @@ Snapshot Engine::snapshot() const {
       .addresses = control.l2_switch->addresses(),
       .departed = control.departed,
       .dropped_between = control.dropped_between};
+  for (const auto& [id, port] : control.ports) {
+    for (const std::unique_ptr<HandOver>& over : port.hand_overs) taken.dropped_between += over->drops.Read();
+  }
   for (const SwitchPort& seen : control.l2_switch->ports()) {
     const auto found = control.ports.find(seen.id);
     if (found == control.ports.end()) continue;

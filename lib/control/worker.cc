@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a worker does with packets. How it sleeps is in worker_sleep.cc.
+#include <algorithm>
+
 #include "control/worker_internal.h"
 
 #if defined(__x86_64__)
@@ -91,9 +93,21 @@ size_t EngineWorker::RunErrands(const WorkerPlan& plan) {
       sent += errand.queue->Send(taken);
       sending_ |= errand.queue->due() != absl::InfiniteDuration();
     }
+    EndOverdueLoans(*errand.over);
     errand.over->taken_count.store(taken.size(), std::memory_order_relaxed);
   }
   return sent;
+}
+
+// Those in the ring end where they are.
+void EngineWorker::EndOverdueLoans(HandOver& over) {
+  over.loans.Look(over.taken, clock_, over.drops);
+  if (!over.loans.overdue()) [[likely]]
+    return;
+  over.unlent = std::max(over.unlent, over.ring.popped());
+  for (Packet* packet; (packet = over.ring.Waiting(over.unlent)) != nullptr; ++over.unlent) {
+    if (!HeldLoans::End(*packet)) break;
+  }
 }
 
 // A queue that others have too is looked after by whoever sends: the plan has it among the exits of its owner.

@@ -51,6 +51,7 @@ class EngineWorker final : public Worker {
 
   size_t Receive(Switch::Turn& turn, const WorkerPlan& plan);
   size_t RunErrands(const WorkerPlan& plan);
+  void EndOverdueLoans(HandOver& over);
   void Flush(Switch::Turn& turn, const WorkerPlan& plan);
   void Send(const WorkerPlan& plan, PortId to, Burst& packets);
   void FinishSends(const WorkerPlan& plan);

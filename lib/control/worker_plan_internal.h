@@ -7,7 +7,9 @@
 #include <atomic>
 #include <vector>
 
+#include "host/held_loans_internal.h"
 #include "nic/model/packet_ring_internal.h"
+#include "sluice/base/counters.h"
 #include "sluice/base/ids.h"
 #include "sluice/nic/queue.h"
 #include "sluice/packet/burst.h"
@@ -26,6 +28,9 @@ struct HandOver {
   PacketRing ring;
   Burst taken;                         // out of the ring, and not sent yet: the owner's
   std::atomic<size_t> taken_count{0};  // its size, for readers
+  HeldLoans loans;                     // of what is in it, and behind it in the ring
+  uint64_t unlent = 0;                 // up to this number of the ring no packet borrows any more
+  DropCounters drops;
 };
 
 struct WorkerPlan {

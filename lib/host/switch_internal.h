@@ -18,6 +18,7 @@
 
 #include "base/coarse_clock_internal.h"
 #include "host/address_table_internal.h"
+#include "host/held_loans_internal.h"
 #include "sluice/host/switch.h"
 
 namespace sluice {
@@ -37,6 +38,7 @@ class Gauge {
 // A port as one worker sees it.
 struct alignas(kCacheLine) Switch::Lane {
   Burst egress;
+  HeldLoans loans;  // of what stays in it
   Counter received;
   Counter sent;
   Gauge held;

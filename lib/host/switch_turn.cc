@@ -324,6 +324,7 @@ Burst* Switch::Turn::NextWaiting(PortId& port, size_t from) {
 void Switch::Turn::NoteFlushed(PortId port, size_t before) {
   Lane& lane = ports_.Find(port)->lanes[seat_.index];
   lane.sent.Add(before - lane.egress.size());
+  lane.loans.Look(lane.egress, *switch_.options_.clock, lane.drops);
   lane.held.Set(lane.egress.size());
   if (lane.egress.empty()) {
     lane.egress.Clear();

@@ -12,8 +12,9 @@
 
 namespace sluice {
 
-// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. Fragments are
-// written where they will lie, in the thread's cache; the heads of their chains wait where they are, and follow:
+// Pieces on their way home together: neighbours mostly share the pool, who pays, and who lends their bytes. Who lends is told
+// when they are home. Fragments are written where they will lie, in the thread's cache; the heads of their chains wait where
+// they are, and follow:
 //
 //   cache   ... │ fragments of A, B and C │ A │ B │ C │   got first from this end
 //
@@ -32,25 +33,35 @@ class PacketPool::Homecoming {
     }
     SendHome();
     EndShares();
+    EndLoans();
   }
 
  private:
   bool is_head(const Packet* piece) const { return head_ != end_of_heads_ && piece == *head_; }
 
   // Adds `piece` with what hangs behind it, and chain after chain, as long as nobody pays for the pieces, and they are of
-  // the pool, and of the lender if they borrow, of the one before. Returns the first that is not, null when there is none.
+  // the pool, and of the packet or the lender if they borrow, of the one before. Returns the first that is not, null when
+  // there is none.
   Packet* AddAlike(Packet* piece) {
     // All that changes is the loop's own, so that it stays in registers.
     const uintptr_t plain = plain_;
-    const uintptr_t sharing = plain | Packet::kBorrows | Packet::kShares;
+    const uintptr_t borrowing = plain | Packet::kBorrows;
+    const uintptr_t sharing = borrowing | Packet::kShares;
     const auto lending = reinterpret_cast<uintptr_t>(lending_);
+    const Lender* const lender = lender_;
     Packet* const* head = head_;
     Packet* const* const end_of_heads = end_of_heads_;
     Packet** place = next_;
     Packet** const end = end_;
     uint32_t shares = shares_;
+    size_t loans = loans_;
     const auto is_alike = [&](const Packet& one) {
       const uintptr_t home = one.home_ & ~uintptr_t{Packet::kFragments};
+      if (home == borrowing) {
+        if (one.details_.lender != lender || loans == cookies_.size()) return false;
+        cookies_[loans++] = one.details_.cookie;
+        return true;
+      }
       if (home != sharing) return home == plain;
       if (one.details_.cookie != lending) return false;
       ++shares;
@@ -60,6 +71,7 @@ class PacketPool::Homecoming {
       head_ = head;
       next_ = place;
       shares_ = shares;
+      loans_ = loans;
       return odd;
     };
     for (;;) {
@@ -137,17 +149,25 @@ class PacketPool::Homecoming {
     cache_->Keep(n);
   }
 
-  // Who is told may free packets in turn.
   void EndLoan(Packet& piece) {
     Packet* const lending = piece.lending_packet();
-    if (lending == nullptr) {
-      SendHome();
-      return piece.EndLoan();
-    }
-    if (lending != lending_) EndShares();
     piece.home_ &= ~uintptr_t{Packet::kBorrows | Packet::kShares};
-    lending_ = lending;
-    ++shares_;
+    if (lending != nullptr) {
+      if (lending != lending_) EndShares();
+      lending_ = lending;
+      ++shares_;
+    } else {
+      if (piece.details_.lender != lender_ || loans_ == cookies_.size()) EndLoans();
+      lender_ = piece.details_.lender;
+      cookies_[loans_++] = piece.details_.cookie;
+    }
+  }
+
+  // Who is told may free packets in turn.
+  void EndLoans() {
+    if (loans_ == 0) return;
+    SendHome();
+    lender_->Returned({cookies_.data(), std::exchange(loans_, 0)});
   }
 
   void EndShares() {
@@ -168,6 +188,9 @@ class PacketPool::Homecoming {
   Packet* lending_ = nullptr;
   OwnerId owner_;
   uint32_t shares_ = 0;
+  Lender* lender_ = nullptr;
+  size_t loans_ = 0;
+  std::array<uint64_t, PacketDepot::kGroup> cookies_;
   std::array<Packet*, PacketDepot::kGroup> spare_;  // when the thread has no cache, or a full one
 };
 

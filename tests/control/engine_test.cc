@@ -4,6 +4,7 @@
 #include "sluice/base/status.h"
 #include "tests/control/engine_rig.h"
 #include "tests/support/allocation_counter.h"
+#include "tests/support/lender.h"
 
 namespace sluice::testing {
 namespace {
@@ -51,6 +52,51 @@ TEST_CASE("with one transmit queue for many workers, packets are handed over") {
   uint64_t handed_over = 0;
   for (const WorkerSnapshot& worker : rig.engine->snapshot().workers) handed_over += worker.stats.handed_over;
   CHECK(handed_over > 0);
+}
+
+TEST_CASE(
+    "what waits for a port that takes nothing borrows no more, with the worker that received it or the one "
+    "that sends") {
+  constexpr size_t kFrames = 500;
+  const bool handed_over = GENERATE(false, true);
+  const size_t payload = GENERATE(size_t{1400}, size_t{9000});
+  CAPTURE(handed_over, payload);
+  EngineRig rig(2);
+  FarEnd stuck = rig.Add("stuck", {.max_tx_queues = handed_over ? uint16_t{1} : uint16_t{2}}, {.tx_ring = 8});
+  FarEnd sender = rig.Add("sender");  // of the second worker
+  stuck.Send(*rig.pool, FrameBetween(1, 2));
+  rig.Settle();
+  CountingLender guest;
+  Bytes frame =
+      UdpFrame({.source_mac = MacOfGuest(2), .destination_mac = MacOfGuest(1), .payload_size = payload});
+  for (size_t i = 0; i < kFrames; ++i) {
+    Burst burst;
+    burst.Push(guest.Lend(*rig.pool, frame, 64));
+    REQUIRE(sender.nic->tx(QueueId{0}).Send(burst) == 1);
+    if (i % 50 == 0) rig.Settle();
+  }
+  rig.Settle();
+  const auto waiting = [&] {
+    const Snapshot now = rig.engine->snapshot();
+    return now.ports[0].handed_over + now.ports[0].switching.held;
+  };
+  const size_t dropped = guest.returned;
+  const size_t held = waiting();
+  CHECK(held >= (handed_over ? kFrames / 2 : 64));
+
+  rig.clock.Advance(absl::Milliseconds(11));
+  rig.Settle();
+  CHECK(guest.returned == dropped + held);
+  CHECK(waiting() == held);
+
+  size_t came = 0;
+  for (Frames got = stuck.Receive(); !got.empty(); got = stuck.Receive()) {
+    came += static_cast<size_t>(std::count(got.begin(), got.end(), frame));
+    rig.Settle();
+  }
+  CHECK(came == kFrames - dropped);
+  CHECK(guest.returned == kFrames);
+  CHECK(BalanceOf(rig.engine->snapshot()).difference() == 0);
 }
 
 TEST_CASE("a removed port takes its packets with it, counted, and the others go on") {

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/host/switch_rig.h"
+#include "tests/support/lender.h"
 
 namespace sluice::testing {
 namespace {
@@ -244,6 +245,80 @@ TEST_CASE("what a full egress does not take is held in order up to a burst, and 
     for (int i = 0; i < 64; ++i) CHECK(frames[i][19] == i);  // low byte of the IPv4 id
   }
   CHECK(out.size() == (known ? 1 : 2));
+}
+
+// What is lent to the packets of a burst from p0 to p1, and a turn that holds them.
+struct Holding : ThreePorts {
+  explicit Holding(size_t payload)
+      : frame(UdpFrame({.source_mac = kA, .destination_mac = kB, .payload_size = payload})) {
+    Send(p1, Frame(kB, kAll));
+  }
+  void Forward(size_t packets) {
+    Burst burst;
+    for (size_t i = 0; i < packets; ++i) burst.Push(guest.Lend(*pool, frame, 64));
+    turn.Forward(p0, burst);
+    FlushInVain();
+  }
+  void FlushInVain() {
+    turn.Flush([](PortId, Burst&) {});
+  }
+
+  CountingLender guest;
+  Bytes frame;
+  Switch::Turn turn{*the_switch, WorkerId{0}};
+};
+
+TEST_CASE(
+    "what waits for an egress for long borrows no more, and what comes then does not at all, until nothing "
+    "waits") {
+  const size_t payload = GENERATE(size_t{1400}, size_t{60000});
+  Holding rig(payload);
+  rig.Forward(3);
+  rig.clock.Advance(absl::Microseconds(9999));
+  rig.FlushInVain();
+  CHECK(rig.guest.returned == 0);
+  rig.clock.Advance(absl::Microseconds(1));
+  rig.FlushInVain();
+  CHECK(rig.guest.returned == 3);
+  rig.Forward(2);
+  CHECK(rig.guest.returned == 5);
+  CHECK(rig.stats(rig.p1).held == 5);
+
+  const Bytes expected = rig.frame;
+  rig.frame.assign(rig.frame.size(), 0);  // the guest may write there again
+  CHECK(rig.Take(rig.turn).at(1) == std::vector<Bytes>(5, expected));
+  CHECK(rig.Balanced());
+
+  rig.frame = expected;
+  rig.Forward(1);
+  CHECK(rig.guest.returned == 5);
+  CHECK(rig.Take(rig.turn).at(1).size() == 1);
+  CHECK(rig.guest.returned == 6);
+  CHECK(rig.pool->available() == rig.pool->options().packets);
+}
+
+TEST_CASE("what waits for long and finds no buffers is dropped, counted, and the others keep their order") {
+  Holding rig(60000);
+  Burst burst;
+  for (const size_t payload : {100u, 60000u, 200u}) {
+    burst.Push(
+        MakePacket(*rig.pool, UdpFrame({.source_mac = kA, .destination_mac = kB, .payload_size = payload})));
+    if (payload == 60000) burst.Push(rig.guest.Lend(*rig.pool, rig.frame, 64));
+  }
+  rig.turn.Forward(rig.p0, burst);
+  rig.FlushInVain();
+  std::vector<PacketPtr> hoard;
+  while (rig.pool->available() >= rig.pool->options().packets / 2) hoard.push_back(rig.pool->GetOne());
+  rig.clock.Advance(absl::Milliseconds(10));
+  rig.FlushInVain();
+  CHECK(rig.guest.returned == 1);
+  CHECK(rig.drops(rig.p1, DropReason::kNoBuffer) == 1);
+  CHECK(rig.stats(rig.p1).held == 3);
+  CHECK(rig.Balanced());
+  std::vector<size_t> lengths;
+  const Egress egress = rig.Take(rig.turn);
+  for (const Bytes& out : egress.at(1)) lengths.push_back(out.size());
+  CHECK(lengths == std::vector<size_t>{142, 60042, 242});
 }
 
 TEST_CASE("a pool without packets costs copies, counted as no-buffer, and never the original") {

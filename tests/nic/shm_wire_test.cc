@@ -13,6 +13,7 @@
 #include "nic/wire/shm_protocol_internal.h"
 #include "sluice/base/status.h"
 #include "tests/support/frames.h"
+#include "tests/support/lender.h"
 #include "tests/support/wire_ends.h"
 
 namespace sluice {
@@ -186,10 +187,7 @@ TEST_CASE("a frame in many pieces mixes with plain ones in order, and waits for 
 }
 
 TEST_CASE("packets that the peer cannot see in our pool are copied into it first") {
-  struct Library final : Lender {
-    void Returned(uint64_t) override { ++returned; }
-    int returned = 0;
-  } library;
+  testing::CountingLender library;
   Linked link;
   ShmEnd stranger(link.folder.file("other"));
   CHECK(testing::NumberOf(*SentOver(link, stranger.Numbered(5))) == 5);

@@ -206,6 +206,32 @@ TEST_CASE("segments for which the guest has no buffers yet follow when it has") 
   CHECK(pair.port().tx(QueueId{0}).stats().packets == 1);
 }
 
+TEST_CASE(
+    "a frame whose segments the guest makes no room for is dropped in the end, and those behind it go") {
+  ManualClock clock;
+  VhostPair pair({.port = {.clock = &clock},
+                  .guest = {.features = kSplit & ~feature::kGuestTso},
+                  .guest_queues = {.rx_ring = 8}});
+  TxQueue& queue = pair.port().tx(QueueId{0});
+  const auto drops = [&] { return queue.stats().drops[DropReason::kTransmitRingFull]; };
+  for (const uint64_t round : {1u, 2u}) {
+    pair.FromPort(ToBeCut(pair.port_pool(), 20'000, 1000));
+    queue.Reclaim();
+    clock.Advance(absl::Microseconds(99'999));
+    queue.Reclaim();
+    CHECK(drops() == round - 1);
+    CHECK(queue.due() != absl::InfiniteDuration());
+    clock.Advance(absl::Microseconds(1));
+    queue.Reclaim();
+    CHECK(drops() == round);
+    CHECK(queue.due() == absl::InfiniteDuration());
+    CHECK(pair.port_pool().available() == pair.port_pool().options().packets);
+    CHECK(VhostPair::CountWaiting(pair.guest(), 0) == 8);
+  }
+  pair.FromPort(UdpFrame({}));
+  CHECK(pair.GuestReceivesOne() != nullptr);
+}
+
 TEST_CASE("the guest's address is announced when the front-end asks for it") {
   VhostPair pair;
   pair.guest().Announce();

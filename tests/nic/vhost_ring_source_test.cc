@@ -259,16 +259,67 @@ TEST_CASE("a long frame for whose pieces the pool has no packets is dropped, and
   CHECK(rig.TakeAllUsed() == 1);
 }
 
+TEST_CASE(
+    "a long frame of one piece is copied when the pool has no packet to name what is lent, where it fits") {
+  RigOptions options = Kind(AnyKind());
+  options.packets = 4;
+  options.source.copy_up_to = 500;
+  RingRig rig(options);
+  rig.StartSource();
+  // What comes of frames of these lengths, and how many chains are lent then.
+  Burst burst;
+  const auto pass = [&](const std::vector<size_t>& lengths) {
+    for (const size_t bytes : lengths) rig.Offer(Frame(bytes), {12});
+    rig.Receive(burst);
+    const size_t lent = rig.source().lent();
+    std::vector<size_t> came;
+    for (const Packet* packet : burst) {
+      CHECK(BytesOf(*packet) == Frame(packet->length()));
+      came.push_back(packet->length());
+    }
+    burst.Clear();
+    rig.source().Reclaim();
+    CHECK(rig.TakeAllUsed() == lengths.size());
+    CHECK(rig.pool().available() == 4);
+    return std::pair(came, lent);
+  };
+  using Lengths = std::vector<size_t>;
+  CHECK(pass({1400, 1401, 1402, 60}) == std::pair(Lengths{1400, 1401, 1402, 60}, size_t{0}));
+  CHECK(pass({5000, 1401, 1402}) == std::pair(Lengths{5000, 1401, 1402}, size_t{1}));
+  CHECK(rig.drops().total() == 0);
+  CHECK(pass({1400, 5001, 5002}) == std::pair(Lengths{1400}, size_t{1}));
+  CHECK(rig.drops()[DropReason::kNoBuffer] == 2);
+}
+
+TEST_CASE("the headers of a frame are copied also where all of it is to be lent") {
+  RigOptions options = Kind(AnyKind());
+  options.source.copy_up_to = 0;
+  RingRig rig(options);
+  rig.StartSource();
+  rig.Offer(Frame(256), {12});
+  rig.Offer(Frame(257), {12});
+  rig.Offer(Frame(257), {12, 100});
+  Burst burst;
+  REQUIRE(rig.Receive(burst) == 3);
+  CHECK(burst[0].contiguous());
+  for (const size_t i : {1u, 2u}) {
+    CHECK(burst[i].head_length() == 256);
+    CHECK(burst[i].next()->borrows());
+    CHECK(BytesOf(burst[i]) == Frame(257));
+  }
+}
+
 TEST_CASE("the taking of frames, short and lent, allocates nothing") {
   RingRig rig(Kind({.packed = GENERATE(false, true), .size = 16}));
   rig.StartSource();
   rig.Offer(Frame(60));
   rig.Offer(BigTcp(), {12, 20000}, CutHeader(1400));
+  rig.Offer(Frame(9000), {12});
   Burst burst;
   const AllocationCounter counter;
-  CHECK(rig.Receive(burst) == 2);
+  CHECK(rig.Receive(burst) == 3);
   burst.Clear();
-  CHECK(rig.source().Reclaim() == 1);
+  CHECK(rig.source().Reclaim() == 2);
   CHECK(counter.allocations() == 0);
 }
 

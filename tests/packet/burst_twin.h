@@ -25,7 +25,7 @@ class BurstTwin : private Lender {
   std::string Differences(const std::vector<Bytes>& heads, size_t length = 0);
 
  private:
-  void Returned(uint64_t) override {}
+  void Returned(absl::Span<const uint64_t>) override {}
   PacketPtr Place(const Bytes& head, size_t length, size_t i);
   std::string Check(const std::vector<Bytes>& heads, size_t length, SimdLevel level, LayerSet flows);
 

@@ -8,6 +8,7 @@
 #include "sluice/packet/parse.h"
 #include "tests/packet/small_pool.h"
 #include "tests/support/allocation_counter.h"
+#include "tests/support/lender.h"
 #include "tests/support/seed.h"
 #include "tests/support/simple_coalescer.h"
 
@@ -498,12 +499,6 @@ TEST_CASE("segments of several pieces are joined whole, and no piece is empty") 
   }
 }
 
-class CountingLender : public Lender {
- public:
-  void Returned(uint64_t) override { ++returned; }
-  int returned = 0;
-};
-
 TEST_CASE("borrowed memory is not held: such a packet passes at once, after its flow") {
   for (const bool in_fragment : {false, true}) {
     Fixture f;
@@ -512,10 +507,7 @@ TEST_CASE("borrowed memory is not held: such a packet passes at once, after its 
     f.rig().Add(SegmentOf(f, 0));
     PacketPtr borrower = f.pool().GetOne();
     if (in_fragment) {
-      borrower = MakePacket(f.pool(), Cut(lent, 66));
-      PacketPtr payload = f.pool().GetOne();
-      payload->BorrowBytes(lent.data() + 66, kSize, lender, 0);
-      borrower->Append(std::move(payload));
+      borrower = lender.Lend(f.pool(), lent, 66);
     } else {
       borrower->BorrowBytes(lent.data(), static_cast<uint32_t>(lent.size()), lender, 0);
     }

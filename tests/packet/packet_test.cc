@@ -21,7 +21,9 @@ class NotingLender : public Lender {
                         cookie);
     return packet;
   }
-  void Returned(uint64_t cookie) override { cookies.push_back(cookie); }
+  void Returned(absl::Span<const uint64_t> ended) override {
+    cookies.insert(cookies.end(), ended.begin(), ended.end());
+  }
 
   std::vector<uint64_t> cookies;
 };
@@ -240,11 +242,32 @@ TEST_CASE("owning a chain copies what is lent, ends each loan once, and leaves o
   CHECK(guest.cookies.size() == 2);
 }
 
-TEST_CASE("a loan longer than a buffer is not owned, and nothing is changed") {
+TEST_CASE("a loan longer than a buffer is owned in several, among what else the chain has") {
   auto pool = SmallPool({.packets = 8, .buffer_size = 256});
   NotingLender guest;
-  std::string fits(256, 'f');
-  std::string too_long(257, 'l');
+  std::string fits(256, 'f'), longer(257, 'l'), longest(600, 'x');
+  PacketPtr head = guest.Lend(*pool, longer, 1);
+  head->Append(guest.Lend(*pool, fits, 2));
+  head->Append(guest.Lend(*pool, longest, 3));
+  head->Append(Filled(*pool, "end"));
+
+  REQUIRE(head->Own());
+  CHECK(guest.cookies == std::vector<uint64_t>{1, 2, 3});
+  CHECK(Text(*head) == longer + fits + longest + "end");
+  CHECK(head->length() == 257 + 256 + 600 + 3);
+  CHECK(pool->available() == 1);
+  for (const Packet* piece = head.get(); piece != nullptr; piece = piece->next())
+    CHECK_FALSE(piece->borrows());
+
+  head.reset();
+  CHECK(guest.cookies.size() == 3);
+  CHECK(pool->available() == 8);
+}
+
+TEST_CASE("a loan for which the pool has too few buffers is not owned, and nothing is changed") {
+  auto pool = SmallPool({.packets = 4, .buffer_size = 256});
+  NotingLender guest;
+  std::string fits(256, 'f'), too_long(256 * 4, 'l');
   PacketPtr head = guest.Lend(*pool, fits, 1);
   head->Append(guest.Lend(*pool, too_long, 2));
 
@@ -252,10 +275,63 @@ TEST_CASE("a loan longer than a buffer is not owned, and nothing is changed") {
   CHECK(guest.cookies.empty());
   CHECK(Text(*head) == fits + too_long);
   CHECK(head->borrows());
+  CHECK(pool->available() == 2);
 
   head.reset();
   CHECK(guest.cookies == std::vector<uint64_t>{1, 2});
-  CHECK(pool->available() == 8);
+  CHECK(pool->available() == 4);
+}
+
+TEST_CASE("loans of one lender that end together are told of at once, each once, with the packets at home") {
+  struct Group : Lender {
+    explicit Group(const PacketPool& of) : pool(of) {}
+    void Returned(absl::Span<const uint64_t> cookies) override {
+      calls.emplace_back(cookies.begin(), cookies.end());
+      home = pool.available();
+    }
+    const PacketPool& pool;
+    std::vector<std::vector<uint64_t>> calls;
+    size_t home = 0;
+  };
+  constexpr size_t kMany = 100;
+  auto pool = SmallPool({.packets = 3 * kMany});
+  Group lender(*pool);
+  NotingLender other;
+  std::string memory = "memory";
+  Burst first, second;
+  for (uint64_t i = 0; i < kMany; ++i) {
+    PacketPtr packet = Filled(*pool, "head");
+    PacketPtr piece = pool->GetOne();
+    piece->BorrowBytes(reinterpret_cast<uint8_t*>(memory.data()), 6, lender, i);
+    packet->Append(std::move(piece));
+    (i < 60 ? first : second).Push(std::move(packet));
+  }
+  second.Push(other.Lend(*pool, memory, 7));
+
+  first.Clear();
+  REQUIRE(lender.calls.size() == 1);
+  CHECK(lender.calls[0].size() == 60);
+  CHECK(lender.home == 3 * kMany - 2 * 40 - 1);
+  second.Clear();
+  std::vector<uint64_t> all;
+  for (const auto& call : lender.calls) all.insert(all.end(), call.begin(), call.end());
+  REQUIRE(all.size() == kMany);
+  for (uint64_t i = 0; i < kMany; ++i) CHECK(all[i] == i);
+  CHECK(other.cookies == std::vector<uint64_t>{7});
+  CHECK(pool->available() == 3 * kMany);
+}
+
+TEST_CASE("a chain of more loans than are told of at once gives each back once") {
+  constexpr uint64_t kMany = 200;
+  auto pool = SmallPool({.packets = 256});
+  NotingLender guest;
+  std::string memory = "m";
+  PacketPtr head = Filled(*pool, "head");
+  for (uint64_t i = 0; i < kMany; ++i) head->Append(guest.Lend(*pool, memory, i));
+  head.reset();
+  REQUIRE(guest.cookies.size() == kMany);
+  for (uint64_t i = 0; i < kMany; ++i) CHECK(guest.cookies[i] == i);
+  CHECK(pool->available() == 256);
 }
 
 TEST_CASE("a loan that fills a whole buffer is owned without headroom") {
@@ -272,7 +348,7 @@ TEST_CASE("a loan that fills a whole buffer is owned without headroom") {
 
 TEST_CASE("a lender may free other packets while a loan comes back") {
   struct FreeingLender : Lender {
-    void Returned(uint64_t) override { kept.reset(); }
+    void Returned(absl::Span<const uint64_t>) override { kept.reset(); }
     PacketPtr kept;
   };
   auto pool = SmallPool({.packets = 4});

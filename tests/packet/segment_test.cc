@@ -13,17 +13,13 @@
 #include "tests/packet/small_pool.h"
 #include "tests/support/allocation_counter.h"
 #include "tests/support/copying_segmenter.h"
+#include "tests/support/lender.h"
 #include "tests/support/random_frames.h"
 
 namespace sluice {
 namespace {
 
 using namespace sluice::testing;  // CopyingSegment is the twin
-
-struct LoanCounter : Lender {
-  void Returned(uint64_t) override { ++returned; }
-  int returned = 0;
-};
 
 // A pool, and the segmenter that takes its packets there.
 class Bench {
@@ -221,7 +217,7 @@ void FinishLeft(Bench& bench, PacketPtr& segment) {
   REQUIRE(FillL4Checksum(*segment, LayerSet::kInnermost));
 }
 
-void CheckAgainstTwin(Bench& bench, Random& random, LoanCounter& lender) {
+void CheckAgainstTwin(Bench& bench, Random& random, CountingLender& lender) {
   Bytes frame = RandomFrame(random);
   const Bytes before = frame;
   Layers layers;
@@ -249,7 +245,7 @@ TEST_CASE("segments equal those of the twin, for any headers, pieces and sizes")
   Random random(PrintedSeed());
   const bool finish = GENERATE(true, false);
   Bench bench({.finish_checksums = finish});
-  LoanCounter lender;
+  CountingLender lender;
   for (int round = 0; round < 300; ++round) CheckAgainstTwin(bench, random, lender);
   CHECK(lender.returned > 0);
   CHECK(bench.Full());
@@ -258,7 +254,7 @@ TEST_CASE("segments equal those of the twin, for any headers, pieces and sizes")
 TEST_CASE("every checksum of every segment verifies, and the layers are as a parser finds them") {
   Random random(PrintedSeed());
   Bench bench;
-  LoanCounter lender;
+  CountingLender lender;
   for (int round = 0; round < 100; ++round) {
     Bytes frame = RandomFrame(random);
     Layers layers;

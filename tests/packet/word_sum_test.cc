@@ -88,7 +88,7 @@ TEST_CASE("nothing outside the piece is added") {
 }
 
 struct Untold : Lender {
-  void Returned(uint64_t) override {}
+  void Returned(absl::Span<const uint64_t>) override {}
 };
 
 // A head with `bytes` behind it, in pieces of at most `most`, each at an address of its own.

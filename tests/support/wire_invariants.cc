@@ -32,7 +32,7 @@ class ExactCopy {
 
 class KeepsNothing final : public Lender {
  public:
-  void Returned(uint64_t) override {}
+  void Returned(absl::Span<const uint64_t>) override {}
 };
 
 std::string Check(bool holds, const char* property, const std::string& text) {

@@ -24,7 +24,8 @@
 //   is unknown, broadcast or multicast. 01-80-C2-00-00-00 to -0F stay on their link (802.1Q, 8.6.3) and are
 //   dropped as kNoDestination. Copies come from the pool given.
 // Congestion: an egress burst is also the hold: up to 64 packets a port and worker wait for the next Flush;
-//   the one that finds it full is dropped, kTransmitRingFull.
+//   the one that finds it full is dropped, kTransmitRingFull. Where something has waited for 10 ms, what is borrowed
+//   (Packet::borrows) is copied, so that who sent it gets its memory back; what there is no buffer for is dropped, kNoBuffer.
 // Conservation: received + copies = sent + held + sum of drops, per switch, exact between turns.
 //
 // Threads: control calls from any thread, also while turns run. One turn at a time per worker; turns of

@@ -31,7 +31,8 @@
 //   (VhostNicOptions::copies) long ones are on their way when Send returns; the guest is told of them with the next Send,
 //   or with a Reclaim when the queue's due() has passed.
 // Offloads: what the guest leaves unfinished (checksum, TCP segments) arrives as an OffloadRequest, and such a request goes to a
-//   guest that takes it. All else is done in software by Send, with the same bytes.
+//   guest that takes it. All else is done in software by Send, with the same bytes. Segments for which the guest makes no room
+//   within 100 ms are dropped with their frame, kTransmitRingFull.
 // Bad input: a ring with something impossible in it stops by itself, and is told (kQueueError); the guest's other rings go on. A
 //   message that is wrong ends the connection, with its reason in a kLinkDown. Neither touches other guests.
 // Hashes: with HASH_REPORT each frame says which hash its packet has (Packet::rss_hash), or that there is none. Which hashes the
@@ -55,6 +56,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "sluice/base/clock.h"
 #include "sluice/base/export.h"
 #include "sluice/nic/copy_engine.h"
 #include "sluice/nic/nic.h"
@@ -79,8 +81,9 @@ struct VhostNicOptions {
   uint32_t mtu =
       1500;  // of IP packets: longer frames to the guest are dropped (kTooLong), unless cut on the way
   uint16_t pairs = 64;  // queue pairs that the guest may have, 1 to 64
-  uint32_t copy_up_to =
-      1600;  // bytes of frame; longer ones are lent. Lower it where packets only pass through
+  // Bytes of frame; longer ones are lent: what passes through is then copied once. Raise it to 1600 where frames of usual
+  // length are kept for long, or have to lie in one piece.
+  uint32_t copy_up_to = 1000;
 
   // What the guest is offered beyond plain frames. Off where it is not to be used, require refuses guests without.
   Want checksums = Want::kPrefer;
@@ -95,6 +98,9 @@ struct VhostNicOptions {
 
   // Copies to the guest by something else than the processor: an engine for each receiveq. Off, and of use with hardware only.
   DeferredCopyOptions copies = {};
+
+  const Clock* clock =
+      nullptr;  // of how long a frame waits to be cut; outlives the port. Null = Clock::Monotonic()
 };
 
 // One ring of the guest, for people.

@@ -29,6 +29,7 @@
 #include <cstring>
 #include <memory>
 
+#include "absl/types/span.h"
 #include "sluice/base/clock.h"
 #include "sluice/base/counters.h"
 #include "sluice/base/export.h"
@@ -36,6 +37,7 @@
 
 namespace sluice {
 
+class Burst;
 class Packet;
 class PacketPool;
 
@@ -113,9 +115,9 @@ enum class RssType : uint8_t { kNone, kIpv4, kIpv6, kIpv4Tcp, kIpv6Tcp, kIpv4Udp
 // Who lends memory to packets.
 class SLUICE_EXPORT Lender {
  public:
-  // Called once per loan, on the thread that frees the packet, when the bytes are no longer needed. `cookie`
-  // as it was lent.
-  virtual void Returned(uint64_t cookie) = 0;
+  // Called when bytes are no longer needed, on the thread that frees their packets, for as many loans as end together: each
+  // is told of once, by its cookie.
+  virtual void Returned(absl::Span<const uint64_t> cookies) = 0;
 
  protected:
   ~Lender() = default;
@@ -254,8 +256,9 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
   }
   bool borrows() const { return (home_ & kBorrows) != 0; }
 
-  // Copies what the chain borrows into this packet's own buffers, and gives the loans back. False when a
-  // borrowed piece is longer than a buffer: the packet is then unchanged, and the caller drops it (kTooLong).
+  // Copies what the chain borrows into its pieces' own buffers, and into further ones of their pool behind a piece that is
+  // longer than one, and gives the loans back. False when the pool has too few: the packet is then unchanged, and the
+  // caller drops it (kNoBuffer).
   [[nodiscard]] bool Own();
 
   // Copies [offset, offset + bytes) of the frame to `to`, across fragments; false when that reaches past the
@@ -378,7 +381,8 @@ class SLUICE_EXPORT alignas(2 * kCacheLine) Packet {
     details_.cookie = reinterpret_cast<uintptr_t>(lending);
     home_ |= kBorrows | kShares;
   }
-  void CopyLoan();
+  size_t FurtherBuffers() const;
+  Packet* CopyLoan(Burst& further);
   void EndLoan();
   // Whose bytes it borrows, if they are another packet's.
   Packet* lending_packet() const {

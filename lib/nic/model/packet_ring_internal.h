@@ -123,6 +123,11 @@ class PacketRing {
     CopyOut(head, to, n);
     return n;
   }
+  // The packet of a number from popped() on, which stays; null when it has not come.
+  Packet* Waiting(uint64_t number) {
+    if (number == tail_seen_) tail_seen_ = tail_.load(std::memory_order_acquire);
+    return number == tail_seen_ ? nullptr : slots_[number & mask_];
+  }
   void Advance(size_t n) { head_.store(popped() + n, std::memory_order_release); }
 
   // Whether nothing waits, after the receiver said that it is going to sleep, and a heavy fence.

@@ -46,6 +46,7 @@ void Egress::BeginCut(PacketPtr packet, Outlet& outlet) {
     return outlet.CountDrops(*reason, 1);
   }
   cutting_ = true;
+  ++cuts_;
   cut_bytes_ = bytes;
   cut_short_.reset();
 }

@@ -52,6 +52,8 @@ class Egress {
 
   // Segments of the last packet wait for room.
   bool waiting() const { return cutting_; }
+  // How many packets were begun to be cut.
+  uint64_t cuts() const { return cuts_; }
   // Sends them. False when there is room for some only.
   bool Resume(Outlet& outlet);
   // Drops them, and with them their packet.
@@ -67,6 +69,7 @@ class Egress {
 
   const Finisher finisher_;
   bool cutting_ = false;
+  uint64_t cuts_ = 0;
   uint64_t cut_bytes_ = 0;               // of the packet that is being cut
   std::optional<DropReason> cut_short_;  // why some of its segments were lost
   Burst segments_;                       // cut and finished, and not yet gone

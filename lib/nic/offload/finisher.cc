@@ -90,7 +90,7 @@ std::optional<DropReason> Finisher::FillChecksums(Packet& packet) const {
   // What the outer checksum covers has to be there first.
   const bool fill_l4 = request.l4_checksum && (!options_.carries_l4_checksum || request.outer_checksum);
   if (!request.l3_checksum && !fill_l4 && !request.outer_checksum) return std::nullopt;
-  if (packet.borrows() && !packet.Own()) return DropReason::kTooLong;
+  if (packet.borrows() && !packet.Own()) return DropReason::kNoBuffer;
   if (Parse(packet) != ParseVerdict::kOk) return DropReason::kUnsupportedOffload;
 
   // The inner ones first: the outer UDP checksum covers them.

@@ -5,7 +5,7 @@
 // Which pieces of a guest's chains are lent to packets. Packets may outlive the ring and the connection that they came by:
 // so this outlives its source while anything is out, and keeps the memory that the packets point to.
 //
-// Threads: Lend, Keep, home and Sleep are the source's; Returned, on any.
+// Threads: Announce, Lend, Keep, home and Sleep are the source's; Returned, on any.
 
 #include <atomic>
 #include <cstddef>
@@ -26,12 +26,15 @@ class GuestLoans final : public Lender {
     return new GuestLoans(slots, std::move(wake));
   }
   // The source is done with it. It goes with the last loan, or now.
-  void Leave() { Unhold(); }
+  void Leave() { Unhold(1); }
 
   // Keeps a table until nothing is lent.
   void Keep(std::shared_ptr<const GuestMemory> memory);
-  // `pieces` of the chain in `slot`, which is home, are going out: each is returned once, with the slot as cookie.
-  void Lend(size_t slot, uint32_t pieces);
+  // So many chains will be lent, before any of their packets is freed.
+  void Announce(size_t chains) { holders_.fetch_add(chains, std::memory_order_relaxed); }
+  // `pieces` of the chain in `slot`, which is home, are going out: each is returned once, with the slot as cookie. Relaxed:
+  // whoever returns a piece got the packet from this thread, by what orders memory.
+  void Lend(size_t slot, uint32_t pieces) { out_[slot].store(pieces, std::memory_order_relaxed); }
   bool home(size_t slot) const { return out_[slot].load(std::memory_order_acquire) == 0; }
   size_t lent() const { return holders_.load(std::memory_order_relaxed) - 1; }  // chains
 
@@ -39,12 +42,13 @@ class GuestLoans final : public Lender {
   void Sleep(bool asleep);
   bool wakes() const { return wake_ != nullptr; }
 
-  void Returned(uint64_t cookie) override;
+  void Returned(absl::Span<const uint64_t> slots) override;
 
  private:
   GuestLoans(size_t slots, std::shared_ptr<const UniqueFd> wake);
   ~GuestLoans() = default;
-  void Unhold();
+  bool ReturnPiece(size_t slot);
+  void Unhold(size_t holders);
 
   const std::shared_ptr<const UniqueFd> wake_;
   const std::unique_ptr<std::atomic<uint32_t>[]> out_;  // pieces of each chain

@@ -196,7 +196,7 @@ inline void GuestSink::SendForFirstLines() const {
 // none.
 inline void GuestSink::SendForRest(const Packet& packet, const RingChain& chain) const {
   const RingPiece& piece = batch_.first_piece(chain);
-  const uint32_t bytes = std::min(shape_.header_bytes + packet.head_length(), piece.bytes);
+  const uint32_t bytes = std::min(shape_.header_bytes + packet.length(), piece.bytes);
   for (uint32_t at = kFirstLines; at < bytes; at += 2 * kLine) SendForWriting(piece.at + at, kLine);
 }
 
@@ -212,7 +212,7 @@ inline void GuestSink::WriteHeader(uint8_t* at, uint64_t flags) {
   std::memcpy(behind, &kOneChain, sizeof(kOneChain));
 }
 
-// Packets of one piece that ask for nothing, each into a chain of one piece that it fits, from the chain at `first` on: up to
+// Packets that ask for nothing, each into a chain of one piece that it fits, from the chain at `first` on: up to
 // the first that is not so. Returns how many.
 template <typename Way>
 inline size_t GuestSink::WritePlain(Way& way, const Burst& burst, Done& done, size_t first) {
@@ -227,8 +227,7 @@ inline size_t GuestSink::WritePlain(Way& way, const Burst& burst, Done& done, si
     Packet& packet = *packets[n];
     RingChain& chain = chains[n];
     const uint32_t bytes = packet.length();
-    if (!packet.contiguous() || packet.offload.any() || chain.pieces != 1 ||
-        header_bytes + bytes > chain.bytes) [[unlikely]]
+    if (packet.offload.any() || chain.pieces != 1 || header_bytes + bytes > chain.bytes) [[unlikely]]
       break;
     if (Way::kByProcessor && bytes > kLine && n + 1 < most) SendForRest(*packets[n + 1], chains[n + 1]);
 
@@ -242,7 +241,13 @@ inline size_t GuestSink::WritePlain(Way& way, const Burst& burst, Done& done, si
       header.TellHash(packet);
       std::memcpy(at, &header, header_bytes);
     }
-    way.Copy(at + header_bytes, packet.data(), bytes);
+    uint8_t* to = at + header_bytes;
+    const Packet* piece = &packet;
+    do {
+      way.Copy(to, piece->data(), piece->head_length());
+      to += piece->head_length();
+      piece = piece->next();
+    } while (piece != nullptr);
     chain.written = header_bytes + bytes;
     sum += bytes;
     way.Wrote(packet, done.taken + n, 1);

@@ -53,7 +53,9 @@ void GuestSource::Start(const RingShape& shape, const RingPlace& place, const Ri
   held_.assign(shape.size, {});
   held_first_ = held_count_ = 0;
   headroom_ = options_.pool->options().headroom;
-  copy_limit_ = std::min(options_.copy_up_to, options_.pool->options().buffer_size - headroom_);
+  room_ = options_.pool->options().buffer_size - headroom_;
+  head_bytes_ = std::min(kHeadBytes, room_);
+  copy_limit_ = std::clamp(options_.copy_up_to, head_bytes_, room_);
   shape.packed ? packed_.Start(shape, place, position) : split_.Start(shape, place, position);
   fault_.store(shape.packed ? packed_.fault() : split_.fault(), std::memory_order_relaxed);
   armed_ = call_ = false;
@@ -110,7 +112,7 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
   const size_t n = GetPackets(packets, batch_.size());
   size_t good = 0;
   uint64_t bytes = 0;
-  SendForFirstLines(n);
+  GetNames(SendForFirstLines(n));
   for (size_t i = 0; i < n; ++i) {
     Packet* const packet = packets[i];
     if (!Fill(*packet, i)) [[unlikely]] {
@@ -133,34 +135,75 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
   return {.packets = good, .bytes = bytes, .lent = std::exchange(lent_, 0)};
 }
 
-// Of all frames at once; those behind them the processor sends for by itself.
-inline void GuestSource::SendForFirstLines(size_t n) const {
+// Of all frames at once; those behind them the processor sends for by itself. Returns how many of the frames will be lent in
+// one piece.
+inline size_t GuestSource::SendForFirstLines(size_t n) const {
   const uint32_t unread = shape_.asks ? 0 : shape_.header_bytes;
+  size_t lent = 0;
   for (size_t i = 0; i < n; ++i) {
     const RingPiece& piece = batch_.first_piece(batch_[i]);
     if (piece.bytes > unread) SendForReading(piece.at + unread, std::min(piece.bytes - unread, kFirstLines));
+    lent += LendsOnePiece(batch_[i]);
   }
+  return lent;
+}
+
+// Where a frame begins that lies in one place, behind its header; null where it does not.
+inline uint8_t* GuestSource::FrameOf(const RingChain& chain) const {
+  const RingPiece* const first = &batch_.first_piece(chain);
+  if (chain.pieces == 1) [[likely]]
+    return first->at + shape_.header_bytes;
+  return chain.pieces == 2 && first->bytes == shape_.header_bytes ? first[1].at : nullptr;
+}
+
+inline bool GuestSource::LendsOnePiece(const RingChain& chain) const {
+  const uint32_t bytes =
+      chain.bytes - shape_.header_bytes;  // more than any frame where the header is not whole
+  return bytes > copy_limit_ && bytes <= kLongestFrame && bytes >= FirstLines::kShortest &&
+         FrameOf(chain) != nullptr;
 }
 
 // The frame of a chain, in a packet that GetPackets gave. False when it is dropped, and counted.
 inline bool GuestSource::Fill(Packet& packet, size_t i) {
   const RingChain& chain = batch_[i];
-  const RingPiece* const first = &batch_.first_piece(chain);
-  const uint32_t bytes =
-      chain.bytes - shape_.header_bytes;  // more than the limit where the header is not whole
-  const bool apart = chain.pieces == 2 && first->bytes == shape_.header_bytes;
-  if ((chain.pieces != 1 && !apart) || bytes > copy_limit_ || bytes < FirstLines::kShortest) [[unlikely]]
+  const uint32_t bytes = chain.bytes - shape_.header_bytes;
+  uint8_t* const frame = FrameOf(chain);
+  if (frame == nullptr || bytes < FirstLines::kShortest || bytes > kLongestFrame) [[unlikely]]
     return FillOdd(packet, i);
-  const uint8_t* const frame = apart ? first[1].at : first->at + shape_.header_bytes;
-  packet.Restart(headroom_, bytes);
-  packet.Arrive(options_.arrival);
-  CopyBytes(packet.data(), frame, bytes);
+  if (bytes > copy_limit_) {
+    if (!FillLent(packet, frame, bytes, SlotOf(i))) return Drop(DropReason::kNoBuffer);
+  } else {
+    packet.Restart(headroom_, bytes);
+    packet.Arrive(options_.arrival);
+    CopyBytes(packet.data(), frame, bytes);
+  }
   if (!shape_.asks) return true;
-  const RawHeader header(first->at);
+  const RawHeader header(batch_.first_piece(chain).at);
   return !header.asks() || TakeInHeader(header.Unpack(), packet);
 }
 
-// Long frames, and those in several pieces.
+// A frame of one piece, all but its head lent. When the pool has no packet to name that piece, it is copied, or, where there is
+// no room for it, false.
+inline bool GuestSource::FillLent(Packet& packet, uint8_t* frame, uint32_t bytes, size_t slot) {
+  const bool named = names_taken_ != names_got_;
+  if (!named && bytes > room_) return false;
+  const uint32_t copied = named ? head_bytes_ : bytes;
+  packet.Restart(headroom_, copied);
+  packet.Arrive(options_.arrival);
+  CopyBytes(packet.data(), frame, copied);
+  if (!named) return true;
+  Packet* const name = names_[names_taken_++];
+  name->Restart(0, 0);
+  name->BorrowBytes(frame + copied, bytes - copied, *loans_, slot);
+  packet.Link(PacketPtr(name));
+  packet.CountLinked(bytes - copied);
+  loans_->Lend(slot, 1);
+  lending_ = true;
+  lent_ += bytes - copied;
+  return true;
+}
+
+// Frames in several pieces.
 bool GuestSource::FillOdd(Packet& packet, size_t i) {
   const RingChain& chain = batch_[i];
   packet.Restart(headroom_, 0);
@@ -172,7 +215,7 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
   PieceCursor cursor(batch_.pieces(chain));
   std::array<uint8_t, kLongestHeader> header;
   cursor.Read(header.data(), shape_.header_bytes);
-  const uint32_t copied = bytes <= copy_limit_ ? bytes : std::min(kHeadBytes, copy_limit_);
+  const uint32_t copied = bytes <= copy_limit_ ? bytes : head_bytes_;
   packet.SetLength(copied);
   cursor.Read(packet.data(), copied);
   if (copied < bytes && !Borrow(packet, cursor, bytes - copied, SlotOf(i)))
@@ -206,6 +249,7 @@ bool GuestSource::Borrow(Packet& packet, PieceCursor cursor, uint32_t bytes, siz
     PacketPool::Put(names.data(), got);
     return false;
   }
+  loans_->Announce(1);
   loans_->Lend(slot, static_cast<uint32_t>(n));
   lending_ = true;
   Packet* last = &packet;
@@ -217,6 +261,13 @@ bool GuestSource::Borrow(Packet& packet, PieceCursor cursor, uint32_t bytes, siz
   }
   packet.CountLinked(bytes);
   return true;
+}
+
+// For so many frames that will be lent in one piece, or as many as the pool has.
+inline void GuestSource::GetNames(size_t frames) {
+  names_taken_ = 0;
+  names_got_ = frames == 0 ? 0 : GetPackets(names_.data(), frames);
+  if (names_got_ != 0) loans_->Announce(names_got_);
 }
 
 // To be made fresh by Restart.

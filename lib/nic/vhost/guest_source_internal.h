@@ -8,6 +8,8 @@
 //   long frame    │ header │ headers │ payload │ payload │            its chain goes back when the last piece came home
 //                      copied ─▶ packet ─▶ borrowed ─▶ borrowed
 //
+// A long frame in one piece, as one of usual length is, for whose payload the pool has no packet is copied if it fits one.
+//
 // Each descriptor is read once, into private memory, checked there, and used; and so are the header and the frame's own
 // headers: what the guest writes there afterwards changes nothing.
 //
@@ -16,6 +18,7 @@
 // Threads: Receive, Reclaim, Arm and TakeCall one at a time; packets are freed on any. The control calls while none of these
 //   runs. fault and lent from any thread.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -43,8 +46,7 @@ struct GuestSourceOptions {
   Packet::Arrival arrival = {};  // what packets carry
   DropCounters* drops =
       nullptr;  // counts frames that cannot be received, by who calls Receive; outlives the source
-  // Frames longer than this are borrowed; at most what fits a fresh packet is copied. 0: all but their headers. To lend 1,518
-  // bytes and have them back costs twice of what it costs to copy them.
+  // Frames longer than this are borrowed; at most what fits a fresh packet is copied. 0: all but their headers.
   uint32_t copy_up_to = 65536;
   // An eventfd that is written when a loan comes home to a source that sleeps. Null: Arm is false while anything is lent.
   std::shared_ptr<const UniqueFd> wake = {};
@@ -92,8 +94,12 @@ class GuestSource {
   RingTraffic ReceiveFrom(Ring& ring, Burst& burst);
   template <typename Ring>
   RingTraffic TakeAll(Ring& ring, Burst& burst);
-  void SendForFirstLines(size_t n) const;
+  size_t SendForFirstLines(size_t n) const;
+  uint8_t* FrameOf(const RingChain& chain) const;
+  bool LendsOnePiece(const RingChain& chain) const;
+  void GetNames(size_t frames);
   bool Fill(Packet& packet, size_t i);
+  bool FillLent(Packet& packet, uint8_t* frame, uint32_t bytes, size_t slot);
   bool FillOdd(Packet& packet, size_t i);
   bool TakeInHeader(const VirtioNetHeader& header, Packet& packet);
   bool Drop(DropReason reason);
@@ -103,8 +109,8 @@ class GuestSource {
 
   // Where the i-th chain of the batch is held, if it has to be.
   size_t SlotOf(size_t i) const {
-    const size_t slot = held_first_ + held_count_ + i;
-    return slot % shape_.size;
+    const size_t slot = held_first_ + held_count_ + i;  // less than twice the size
+    return slot < shape_.size ? slot : slot - shape_.size;
   }
   void Hold(size_t n);
   template <typename Ring>
@@ -125,6 +131,8 @@ class GuestSource {
   bool lending_ = false;  // a chain of the batch at hand was lent
   uint64_t lent_ = 0;     // bytes of its packets that were
   uint32_t headroom_ = 0;
+  uint32_t room_ = 0;        // of a packet behind the headroom
+  uint32_t head_bytes_ = 0;  // copied of a frame that is lent
   uint32_t copy_limit_ = 0;
   std::atomic<RingFault> fault_{RingFault::kNone};
 
@@ -133,6 +141,8 @@ class GuestSource {
   size_t held_first_ = 0;
   size_t held_count_ = 0;
   ChainBatch batch_;
+  std::array<Packet*, ChainBatch::kChains> names_;  // for pieces that are lent
+  size_t names_got_ = 0, names_taken_ = 0;
 };
 
 }  // namespace sluice

@@ -51,7 +51,8 @@ absl::Status VhostNicImpl::OpenQueues(const QueueOptions& queues) {
     if (absl::Status opened = rx_[i].Open(name_.c_str(), queues); !opened.ok()) return opened;
   }
   for (uint16_t i = 0; i < queues.tx_queues; ++i)
-    tx_[i].Open(queues, capabilities_.max_frame, options_.copies.engine != nullptr);
+    tx_[i].Open(queues, capabilities_.max_frame, options_.copies.engine != nullptr,
+                options_.clock != nullptr ? *options_.clock : Clock::Monotonic());
   return absl::OkStatus();
 }
 

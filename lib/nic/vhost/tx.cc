@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "nic/vhost/fault_bell_internal.h"
 #include "nic/vhost/features_internal.h"
@@ -9,7 +10,8 @@
 
 namespace sluice {
 
-void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame, bool defers) {
+void VhostTxQueue::Open(const QueueOptions& queues, uint32_t max_frame, bool defers, const Clock& clock) {
+  clock_ = &clock;
   queues_ = queues.tx_queues;
   pool_ = queues.pool;
   max_frame_ = max_frame;
@@ -62,6 +64,7 @@ void VhostTxQueue::LookAnew(uint64_t features, uint64_t receiving) {
   if (egress_.has_value()) egress_->GiveUp(DropReason::kLinkDown, *this);
   features_ = features;
   egress_.emplace(WhatGuestFinishes(features, max_frame_, pool_));
+  cut_ = 0;
 }
 
 // Ring j of those there are goes to queue j % queues; where there are fewer, queue i has ring i % rings.
@@ -157,7 +160,7 @@ absl::Duration VhostTxQueue::due() const {
 size_t VhostTxQueue::Reclaim() {
   if (egress_->waiting()) [[unlikely]] {
     if (!HasRing()) egress_->GiveUp(DropReason::kLinkDown, *this);
-    egress_->Resume(*this);
+    if (!egress_->Resume(*this) && CutForTooLong()) egress_->GiveUp(DropReason::kTransmitRingFull, *this);
   }
   size_t freed = 0;  // without an engine the guest has copies
   if (defers_) [[unlikely]] {
@@ -167,6 +170,15 @@ size_t VhostTxQueue::Reclaim() {
     });
   }
   return freed;
+}
+
+// What is cut may be lent by another guest, which gets nothing back before it: one that makes no room must not hold that up
+// for long.
+bool VhostTxQueue::CutForTooLong() {
+  constexpr absl::Duration kLongest = absl::Milliseconds(100);
+  const Nanoseconds now = clock_->Now();
+  if (std::exchange(cut_, egress_->cuts()) != egress_->cuts()) cut_since_ = now;
+  return absl::Nanoseconds(now - cut_since_) >= kLongest;
 }
 
 QueueStats VhostTxQueue::stats() const {

@@ -15,6 +15,7 @@
 
 #include "nic/offload/egress_internal.h"
 #include "nic/vhost/guest_rings_internal.h"
+#include "sluice/base/clock.h"
 #include "sluice/base/counters.h"
 #include "sluice/nic/nic.h"
 #include "sluice/nic/queue.h"
@@ -30,7 +31,7 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   VhostTxQueue(QueueId id, GuestRings& rings, FaultBell& faults) : rings_(rings), faults_(faults), id_(id) {}
 
   // Control thread, nobody sending.
-  void Open(const QueueOptions& queues, uint32_t max_frame, bool defers);
+  void Open(const QueueOptions& queues, uint32_t max_frame, bool defers, const Clock& clock);
   void Close();
 
   size_t Send(Burst& burst) override;
@@ -45,6 +46,7 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   void CountDrops(DropReason reason, uint64_t packets) override { drops_.Add(reason, packets); }
 
   bool HasRing();
+  bool CutForTooLong();
   void LookAnew(uint64_t features, uint64_t receiving);
   void Share(uint64_t receiving);
   template <typename Do>
@@ -68,7 +70,10 @@ class VhostTxQueue final : public TxQueue, private Outlet {
   uint16_t count_ = 0;
   std::optional<RssConfig> spread_;  // over those, where there are several
   std::optional<Egress> egress_;
-  RingTraffic lost_;  // dropped by a ring behind Egress, which counts them as sent
+  const Clock* clock_ = nullptr;
+  uint64_t cut_ = 0;           // of egress_->cuts(), the one that waits
+  Nanoseconds cut_since_ = 0;  // that it was seen to
+  RingTraffic lost_;           // dropped by a ring behind Egress, which counts them as sent
 
   alignas(kCacheLine) Counter packets_;
   Counter bytes_;

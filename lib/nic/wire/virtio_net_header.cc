@@ -116,7 +116,7 @@ Reason Express(Packet& packet, VirtioNetHeader& header) {
   const OffloadRequest& ask = packet.offload;
   if (!ask.any()) return std::nullopt;
   if (ask.l3_checksum || ask.outer_checksum || ask.insert_vlan) return DropReason::kUnsupportedOffload;
-  if (packet.borrows() && !packet.Own()) return DropReason::kTooLong;
+  if (packet.borrows() && !packet.Own()) return DropReason::kNoBuffer;
   if (Parse(packet) != ParseVerdict::kOk) return DropReason::kUnsupportedOffload;
   if (Reason reason = ExpressChecksum(packet, header)) return reason;
   return ask.segment ? ExpressSegmenting(packet, header) : std::nullopt;

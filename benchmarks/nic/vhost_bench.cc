@@ -55,11 +55,12 @@ absl::StatusOr<Sampler> BehindHost(const absl::StatusOr<std::string>& host, cons
   return work.rate ? TimePerPacket(ends) : BusyTicksPerPacket(ends);
 }
 
+// Copies all frames, as the peer does.
 absl::StatusOr<Sampler> Ours(const Work& work) {
-  return BehindHost(
-      absl::StrCat(BenchProgram("nic/port_peer"), " ", work.host_mode(), " vhost:", SocketPath(),
-                   ",packed=prefer ", work.length, " ", work.host_cpu(), work.rate ? "" : " --busy"),
-      work);
+  return BehindHost(absl::StrCat(BenchProgram("nic/port_peer"), " ", work.host_mode(),
+                                 " vhost:", SocketPath(), ",packed=prefer,copy-up-to=1600 ", work.length, " ",
+                                 work.host_cpu(), work.rate ? "" : " --busy"),
+                    work);
 }
 
 absl::StatusOr<Sampler> DpdkVhost(const Work& work) {

@@ -153,6 +153,7 @@ NicOr OpenVhost(Spec& spec) {
   VhostNicOptions options{.path = spec.name()};
   options.role = spec.Choose("role", {"server", "client"}, 0) == 0 ? VhostRole::kServer : VhostRole::kClient;
   options.mtu = spec.TakeNumber("mtu", options.mtu);
+  options.copy_up_to = spec.TakeNumber("copy-up-to", options.copy_up_to);
   options.checksums = spec.TakeWant("checksums", options.checksums);
   options.tso = spec.TakeWant("tso", options.tso);
   options.uso = spec.TakeWant("uso", options.uso);

@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "sluice/base/status.h"
 #include "sluice/control/open_port.h"
 #include "tests/nic/vhost_pair.h"
@@ -69,10 +70,13 @@ TEST_CASE("options out of range are refused by name") {
 
 TEST_CASE("a vhost-user port is opened by its text") {
   const absl::StatusOr<std::unique_ptr<Nic>> port =
-      OpenPort("vhost:/tmp/guest.sock,role=client,packed=prefer");
+      OpenPort("vhost:/tmp/guest.sock,role=client,packed=prefer,copy-up-to=1600");
   REQUIRE(port.ok());
   CHECK((*port)->name() == "vhost /tmp/guest.sock");
-  CHECK(OpenPort("vhost:/tmp/guest.sock,role=master").status().code() == absl::StatusCode::kInvalidArgument);
+  for (const char* wrong : {"role=master", "copy-up-to=all"}) {
+    CHECK(OpenPort(absl::StrCat("vhost:/tmp/guest.sock,", wrong)).status().code() ==
+          absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST_CASE("a guest with fewer queue pairs than the port has queues is served by all of them") {

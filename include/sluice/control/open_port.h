@@ -9,8 +9,9 @@
 //   rdma:DEVICE/PORT  an RDMA NIC, through libibverbs  take= (all, own or nothing), mac=ADDRESS, mtu=BYTES, inline=BYTES,
 //                                                      marks= (yes or no), extended= (require, prefer or off), lag-port=N,
 //                                                      direct=, compressed=, striding=, lro= (as extended=)
-//   vhost:PATH        a guest's network card           role=server (or client), mtu=BYTES, checksums=, tso=, uso=,
-//                                                      packed= (require, prefer or off), copy-engine= (off, cpu or model)
+//   vhost:PATH        a guest's network card           role=server (or client), mtu=BYTES, copy-up-to=BYTES, checksums=,
+//                                                      tso=, uso=, packed= (require, prefer or off),
+//                                                      copy-engine= (off, cpu or model)
 //   packet:IFNAME     AF_PACKET on a kernel interface  netns=FILE
 //   tap:IFNAME        a TAP interface of the kernel    netns=FILE, checksums=, tso=, uso= (require, prefer or off)
 //   shm:PATH          shared memory to a process       role=server (or client)

@@ -135,8 +135,8 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
   return {.packets = good, .bytes = bytes, .lent = std::exchange(lent_, 0)};
 }
 
-// Of all frames at once; those behind them the processor sends for by itself. Returns how many of the frames will be lent in
-// one piece.
+// Of all frames at once; those behind them the processor sends for by itself. Returns how many of the frames are to be
+// lent in one piece.
 inline size_t GuestSource::SendForFirstLines(size_t n) const {
   const uint32_t unread = shape_.asks ? 0 : shape_.header_bytes;
   size_t lent = 0;
@@ -170,37 +170,34 @@ inline bool GuestSource::Fill(Packet& packet, size_t i) {
   uint8_t* const frame = FrameOf(chain);
   if (frame == nullptr || bytes < FirstLines::kShortest || bytes > kLongestFrame) [[unlikely]]
     return FillOdd(packet, i);
-  if (bytes > copy_limit_) {
-    if (!FillLent(packet, frame, bytes, SlotOf(i))) return Drop(DropReason::kNoBuffer);
-  } else {
-    packet.Restart(headroom_, bytes);
-    packet.Arrive(options_.arrival);
-    CopyBytes(packet.data(), frame, bytes);
-  }
+  const uint32_t copied = CopiedOf(bytes);
+  if (copied > room_) [[unlikely]]
+    return Drop(DropReason::kNoBuffer);
+  packet.Restart(headroom_, copied);
+  packet.Arrive(options_.arrival);
+  CopyBytes(packet.data(), frame, copied);
+  if (copied < bytes) LendRest(packet, {frame + copied, bytes - copied}, SlotOf(i));
   if (!shape_.asks) return true;
   const RawHeader header(batch_.first_piece(chain).at);
   return !header.asks() || TakeInHeader(header.Unpack(), packet);
 }
 
-// A frame of one piece, all but its head lent. When the pool has no packet to name that piece, it is copied, or, where there is
-// no room for it, false.
-inline bool GuestSource::FillLent(Packet& packet, uint8_t* frame, uint32_t bytes, size_t slot) {
-  const bool named = names_taken_ != names_got_;
-  if (!named && bytes > room_) return false;
-  const uint32_t copied = named ? head_bytes_ : bytes;
-  packet.Restart(headroom_, copied);
-  packet.Arrive(options_.arrival);
-  CopyBytes(packet.data(), frame, copied);
-  if (!named) return true;
+// Of a frame in one place: all, where it is short, or where the pool has no packet to name what is lent.
+inline uint32_t GuestSource::CopiedOf(uint32_t bytes) const {
+  return bytes <= copy_limit_ || names_taken_ == names_got_ ? bytes : head_bytes_;
+}
+
+// Of a frame in one place, what lies behind its head.
+inline void GuestSource::LendRest(Packet& packet, absl::Span<uint8_t> rest, size_t slot) {
+  const auto bytes = static_cast<uint32_t>(rest.size());
   Packet* const name = names_[names_taken_++];
   name->Restart(0, 0);
-  name->BorrowBytes(frame + copied, bytes - copied, *loans_, slot);
+  name->BorrowBytes(rest.data(), bytes, *loans_, slot);
   packet.Link(PacketPtr(name));
-  packet.CountLinked(bytes - copied);
+  packet.CountLinked(bytes);
   loans_->Lend(slot, 1);
   lending_ = true;
-  lent_ += bytes - copied;
-  return true;
+  lent_ += bytes;
 }
 
 // Frames in several pieces.

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "base/unique_fd_internal.h"
 #include "nic/vhost/chain_batch_internal.h"
 #include "nic/vhost/guest_loans_internal.h"
@@ -99,7 +100,8 @@ class GuestSource {
   bool LendsOnePiece(const RingChain& chain) const;
   void GetNames(size_t frames);
   bool Fill(Packet& packet, size_t i);
-  bool FillLent(Packet& packet, uint8_t* frame, uint32_t bytes, size_t slot);
+  uint32_t CopiedOf(uint32_t bytes) const;
+  void LendRest(Packet& packet, absl::Span<uint8_t> rest, size_t slot);
   bool FillOdd(Packet& packet, size_t i);
   bool TakeInHeader(const VirtioNetHeader& header, Packet& packet);
   bool Drop(DropReason reason);

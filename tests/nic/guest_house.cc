@@ -24,13 +24,15 @@ bool Comes(const std::function<bool()>& condition, absl::Duration patience) {
 }
 
 std::string DevicesOf(const GuestNic& nic, const std::string& path, int last) {
+  const std::string mac = absl::StrCat("02:00:00:00:00:0", last);
+  if (nic.libvirt) return absl::StrCat(path, nic.listens ? " server " : " client ", mac);
   const std::string multi = nic.pairs > 1 ? "mq=on," : "";
   const std::string more = nic.properties.empty() ? "" : "," + nic.properties;
   // QEMU 7.2 without KVM falls over a vhost-user device that has vectors.
   return absl::StrCat(
       "-chardev socket,id=vu,path=", path, nic.listens ? ",server=on,wait=off" : ",reconnect=1",
       " -netdev vhost-user,id=n0,chardev=vu,queues=", nic.pairs, " -device virtio-net-pci,netdev=n0,", multi,
-      "vectors=0,disable-legacy=on,romfile=,mac=02:00:00:00:00:0", last, more, " ", nic.machine);
+      "vectors=0,disable-legacy=on,romfile=,mac=", mac, more, " ", nic.machine);
 }
 
 std::unique_ptr<PacketPool> NewPool() {
@@ -38,7 +40,8 @@ std::unique_ptr<PacketPool> NewPool() {
 }
 
 std::unique_ptr<Guest> Boot(const GuestNic& nic, const std::string& path, int last) {
-  auto guest = std::make_unique<Guest>(GuestOptions{.devices = DevicesOf(nic, path, last)});
+  auto guest =
+      std::make_unique<Guest>(GuestOptions{.devices = DevicesOf(nic, path, last), .libvirt = nic.libvirt});
   SetUp(*guest, last);
   return guest;
 }

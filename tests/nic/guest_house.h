@@ -39,12 +39,13 @@ struct GuestNic {
   bool listens = false;      // QEMU does, and the port connects
   std::string machine = {};  // more words of QEMU's command line: "-machine max-ram-below-4g=128M"
   uint16_t queues = 0;       // of the port; 0: as many as pairs
+  bool libvirt = false;      // starts the guest, as README.md says; with two pairs
 };
 
 // Waits for what others bring about, with patience; then says whether it came.
 bool Comes(const std::function<bool()>& condition, absl::Duration patience = kPatience);
 
-// Words that give a guest its card, behind the socket at `path`. The address ends in `last`.
+// Words that give a guest its card, behind the socket at `path`, for QEMU or for libvirt. The address ends in `last`.
 std::string DevicesOf(const GuestNic& nic, const std::string& path, int last);
 
 std::unique_ptr<PacketPool> NewPool();

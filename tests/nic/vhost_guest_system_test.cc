@@ -93,6 +93,21 @@ TEST_CASE("a guest exchanges every byte with a kernel outside, whatever frames i
   for (const Variant& variant : FirstKinds(FrameVariants())) CheckVariant(variant);
 }
 
+TEST_CASE(
+    "a guest that libvirt starts with the card of the README is served, whichever end of the socket listens",
+    "[vhost][guest]") {
+  for (const bool listens : {false, true}) {
+    INFO("libvirt listens: " << listens);
+    House house({.pairs = 2, .listens = listens, .libvirt = true});
+    house.CheckTraffic();
+    const VhostReport report = house.Report();
+    CHECK(report.pairs_enabled == 2);
+    CHECK(report.bad_messages == 0);
+    for (const char* feature : {"MQ", "MRG_RXBUF", "GUEST_TSO4", "HOST_TSO4"})
+      CHECK(Has(report.features, feature));
+  }
+}
+
 TEST_CASE("a killed machine harms nobody, and the next one on its socket is served", "[vhost][guest]") {
   House house({});
   for (int i = 0; i < 2; ++i) {

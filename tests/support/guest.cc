@@ -20,20 +20,22 @@
 namespace sluice::testing {
 namespace {
 
-constexpr absl::Duration kStart = absl::Seconds(10);  // of QEMU
+constexpr absl::Duration kStart = absl::Seconds(30);  // of QEMU, and libvirt before it
 constexpr absl::Duration kBoot = absl::Seconds(60);   // emulated, beside whatever else the machine does
 constexpr const char* kScripts = SLUICE_SOURCE_DIR "/tests/vm/";
 
-void SkipUnlessBuilt() {
+void SkipUnlessBuilt(const GuestOptions& options) {
   const CommandResult qemu = RunCommand("command -v qemu-system-x86_64");
   if (!qemu.ok()) SkipTest("no qemu-system-x86_64 (package qemu-system-x86)");
+  if (options.libvirt && !RunCommand("command -v libvirtd && command -v virsh").ok())
+    SkipTest("no libvirt (packages libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients)");
   const CommandResult built =
       RunCommand(absl::StrCat("sh ", kScripts, "build_guest.sh --offline"), nullptr, absl::Minutes(2));
   if (!built.ok()) SkipTest(std::string(absl::StripSuffix(built.output, "\n")));
 }
 
-TempFolder FolderIfBuilt() {
-  SkipUnlessBuilt();
+TempFolder FolderIfBuilt(const GuestOptions& options) {
+  SkipUnlessBuilt(options);
   return {};
 }
 
@@ -62,17 +64,21 @@ std::string ContentOf(const std::string& path) {
 }
 
 Process StartQemu(const GuestOptions& options, const TempFolder& folder) {
+  const std::string ours = absl::StrCat("-qmp unix:", folder.file("monitor"), ",server=on,wait=off ",
+                                        options.arrives ? "-incoming defer " : "");
   return Process::Command(
-      absl::StrCat("exec sh ", kScripts, "run_guest.sh ", folder.file("line"), " ", folder.file("console"),
-                   " -qmp unix:", folder.file("monitor"), ",server=on,wait=off ",
-                   options.arrives ? "-incoming defer " : "", options.devices),
+      absl::StrCat("exec sh ", kScripts, options.libvirt ? "run_libvirt_guest.sh " : "run_guest.sh ",
+                   folder.file("line"), " ", folder.file("console"), " ", options.libvirt ? "" : ours,
+                   options.devices),
       options.where);
 }
 
 }  // namespace
 
 Guest::Guest(const GuestOptions& options)
-    : folder_(FolderIfBuilt()), listener_(Listen(folder_.file("line"))), qemu_(StartQemu(options, folder_)) {
+    : folder_(FolderIfBuilt(options)),
+      listener_(Listen(folder_.file("line"))),
+      qemu_(StartQemu(options, folder_)) {
   Connect();
   if (!options.arrives) AwaitBoot();
 }

@@ -46,6 +46,7 @@ struct GuestOptions {
   std::string devices = {};          // words of QEMU's command line that give the guest its network
   const Namespace* where = nullptr;  // QEMU's network namespace; null = that of the calling thread
   bool arrives = false;              // does not boot: another guest will move here (guest_move.h)
+  bool libvirt = false;  // starts it, not we: devices are SOCKET MODE MAC of tests/vm/run_libvirt_guest.sh
 };
 
 class Guest {
@@ -66,7 +67,7 @@ class Guest {
   // Ends QEMU without a word to anybody. The guest is of no more use.
   void Kill() { qemu_.Signal(SIGKILL); }
 
-  // Orders for QEMU.
+  // Orders for QEMU; libvirt keeps them to itself.
   Qmp& monitor();
   // Waits for a guest that was told to boot again.
   void AwaitBoot();

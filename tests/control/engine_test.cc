@@ -54,49 +54,87 @@ TEST_CASE("with one transmit queue for many workers, packets are handed over") {
   CHECK(handed_over > 0);
 }
 
-TEST_CASE(
-    "what waits for a port that takes nothing borrows no more, with the worker that received it or the one "
-    "that sends") {
-  constexpr size_t kFrames = 500;
-  const bool handed_over = GENERATE(false, true);
-  const size_t payload = GENERATE(size_t{1400}, size_t{9000});
-  CAPTURE(handed_over, payload);
-  EngineRig rig(2);
-  FarEnd stuck = rig.Add("stuck", {.max_tx_queues = handed_over ? uint16_t{1} : uint16_t{2}}, {.tx_ring = 8});
-  FarEnd sender = rig.Add("sender");  // of the second worker
-  stuck.Send(*rig.pool, FrameBetween(1, 2));
-  rig.Settle();
+// A port that takes nothing, and frames for it that are lent: more than anybody holds.
+struct StuckPort : EngineRig {
+  static constexpr size_t kFrames = 500;
+
+  // The sender's packets come to the second worker. It hands them over to the first, or sends them itself.
+  StuckPort(bool hands_over, size_t payload)
+      : EngineRig(2),
+        stuck(Add("stuck", {.max_tx_queues = hands_over ? uint16_t{1} : uint16_t{2}}, {.tx_ring = 8})),
+        sender(Add("sender")),
+        frame(UdpFrame(
+            {.source_mac = MacOfGuest(2), .destination_mac = MacOfGuest(1), .payload_size = payload})) {
+    stuck.Send(*pool, FrameBetween(1, 2));
+    Settle();
+    for (size_t i = 0; i < kFrames; ++i) {
+      Burst burst;
+      burst.Push(guest.Lend(*pool, frame, 64));
+      REQUIRE(sender.nic->tx(QueueId{0}).Send(burst) == 1);
+      if (i % 50 == 0) Settle();
+    }
+    Settle();
+  }
+  void Wait() {
+    clock.Advance(absl::Milliseconds(11));
+    Settle();
+  }
+  size_t Waiting() const {
+    const PortSnapshot port = engine->snapshot().ports[0];
+    return port.handed_over + port.switching.held;
+  }
+  // How many come when the port takes frames again.
+  size_t Drain() {
+    size_t came = 0;
+    for (Frames got = stuck.Receive(); !got.empty(); got = stuck.Receive()) {
+      came += static_cast<size_t>(std::count(got.begin(), got.end(), frame));
+      Settle();
+    }
+    return came;
+  }
+  bool Balanced() const { return BalanceOf(engine->snapshot()).difference() == 0; }
+
+  FarEnd stuck, sender;
   CountingLender guest;
-  Bytes frame =
-      UdpFrame({.source_mac = MacOfGuest(2), .destination_mac = MacOfGuest(1), .payload_size = payload});
-  for (size_t i = 0; i < kFrames; ++i) {
-    Burst burst;
-    burst.Push(guest.Lend(*rig.pool, frame, 64));
-    REQUIRE(sender.nic->tx(QueueId{0}).Send(burst) == 1);
-    if (i % 50 == 0) rig.Settle();
-  }
-  rig.Settle();
-  const auto waiting = [&] {
+  Bytes frame;
+};
+
+TEST_CASE("what waits for a port that takes nothing borrows no more, whichever worker has it") {
+  const bool hands_over = GENERATE(false, true);
+  const size_t payload = GENERATE(size_t{1400}, size_t{9000});
+  CAPTURE(hands_over, payload);
+  StuckPort rig(hands_over, payload);
+  const size_t dropped = rig.guest.returned;
+  const size_t waiting = rig.Waiting();
+  CHECK(waiting >= (hands_over ? StuckPort::kFrames / 2 : 64));
+
+  rig.Wait();
+  CHECK(rig.guest.returned == dropped + waiting);
+  CHECK(rig.Waiting() == waiting);
+  CHECK(rig.Drain() == StuckPort::kFrames - dropped);
+  CHECK(rig.guest.returned == StuckPort::kFrames);
+  CHECK(rig.Balanced());
+}
+
+TEST_CASE("what waits for a port and finds no buffers is dropped, counted, also when the port is gone") {
+  const bool hands_over = GENERATE(false, true);
+  CAPTURE(hands_over);
+  StuckPort rig(hands_over, 9000);
+  std::vector<PacketPtr> hoard;
+  while (rig.pool->available() >= rig.pool->options().packets / 4) hoard.push_back(rig.pool->GetOne());
+  const size_t dropped = rig.guest.returned;
+  rig.Wait();
+  CHECK(rig.guest.returned >= dropped + 64);
+  CHECK(rig.Balanced());
+  const auto drops = [&] {
     const Snapshot now = rig.engine->snapshot();
-    return now.ports[0].handed_over + now.ports[0].switching.held;
+    return now.dropped_between[DropReason::kNoBuffer] + now.l2_switch.drops[DropReason::kNoBuffer];
   };
-  const size_t dropped = guest.returned;
-  const size_t held = waiting();
-  CHECK(held >= (handed_over ? kFrames / 2 : 64));
-
-  rig.clock.Advance(absl::Milliseconds(11));
-  rig.Settle();
-  CHECK(guest.returned == dropped + held);
-  CHECK(waiting() == held);
-
-  size_t came = 0;
-  for (Frames got = stuck.Receive(); !got.empty(); got = stuck.Receive()) {
-    came += static_cast<size_t>(std::count(got.begin(), got.end(), frame));
-    rig.Settle();
-  }
-  CHECK(came == kFrames - dropped);
-  CHECK(guest.returned == kFrames);
-  CHECK(BalanceOf(rig.engine->snapshot()).difference() == 0);
+  const uint64_t before = drops();
+  CHECK(before == rig.guest.returned - dropped);
+  REQUIRE(rig.engine->RemovePort(rig.stuck.port).ok());
+  CHECK(drops() == before);
+  CHECK(rig.Balanced());
 }
 
 TEST_CASE("a removed port takes its packets with it, counted, and the others go on") {

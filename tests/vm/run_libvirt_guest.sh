@@ -8,8 +8,8 @@
 #   SOCKET         the card's
 #   MODE           of libvirt's end: client or server
 #
-# A libvirtd for this guest alone, as a user without rights would have it, in a PID namespace: so QEMU, which it detaches, ends
-# with this process.
+# A libvirtd for this guest alone, as a user without rights would have it, in a PID namespace: so QEMU, which it detaches,
+# ends with this process.
 set -eu
 if [ "${1:-}" != --inside ]; then
   exec unshare --user --map-user=65534 --map-group=65534 --pid --fork --kill-child --mount-proc sh "$0" --inside "$@"
@@ -24,7 +24,8 @@ export HOME="$home" XDG_RUNTIME_DIR="$home" XDG_CONFIG_HOME="$home" XDG_CACHE_HO
 #    vectors, with which QEMU 7.2 crashes where there is no KVM.
 memory=$(grep -m 1 '<memoryBacking>' "$tree/README.md")
 card=$(sed -n "/<interface type='vhostuser'>/,/<\/interface>/p" "$tree/README.md" |
-  sed "s|path='[^']*' mode='client'|path='$socket' mode='$mode'|; s|</interface>|<mac address='$mac'/><rom enabled='no'/>&|")
+  sed "s|path='[^']*' mode='client'|path='$socket' mode='$mode'|
+    s|</interface>|<mac address='$mac'/><rom enabled='no'/>&|")
 [ "$mode" = client ] || card=$(echo "$card" | sed 's|<reconnect [^>]*/>||')
 cat >"$home/guest.xml" <<XML
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>

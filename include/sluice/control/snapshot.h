@@ -68,9 +68,8 @@ struct Snapshot {
   SwitchStats l2_switch;
   std::vector<LearnedAddress> addresses;
   DepartedPorts departed;
-  DropCounts
-      dropped_between;  // packets handed to another worker: for a port that was removed meanwhile, or as Switch has it
-                        // under "Congestion"
+  // Packets handed to another worker: for a port that was removed meanwhile, or as Switch has it under "Congestion".
+  DropCounts dropped_between;
 };
 
 // The books of a snapshot: received + copies = sent + held + dropped. Exact while no worker runs.

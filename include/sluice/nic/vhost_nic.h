@@ -99,8 +99,8 @@ struct VhostNicOptions {
   // Copies to the guest by something else than the processor: an engine for each receiveq. Off, and of use with hardware only.
   DeferredCopyOptions copies = {};
 
-  const Clock* clock =
-      nullptr;  // of how long a frame waits to be cut; outlives the port. Null = Clock::Monotonic()
+  // Of how long a frame waits to be cut; outlives the port. Null = Clock::Monotonic().
+  const Clock* clock = nullptr;
 };
 
 // One ring of the guest, for people.

@@ -19,16 +19,6 @@ namespace sluice::testing {
 
 inline std::string MacOfGuest(uint8_t number) { return "02:00:00:00:00:0" + std::to_string(number); }
 
-// Real time, and further when told.
-class ShiftedClock final : public Clock {
- public:
-  Nanoseconds Now() const override { return Clock::Monotonic().Now() + shift_.Now(); }
-  void Advance(absl::Duration by) { shift_.Advance(by); }
-
- private:
-  ManualClock shift_;
-};
-
 // A NIC at the far end of a cable to a port of the engine.
 struct FarEnd {
   std::unique_ptr<Nic> nic;
@@ -54,7 +44,8 @@ struct FarEnd {
 
 // An engine, and guests on it. The pool outlives all.
 struct EngineRig {
-  explicit EngineRig(uint16_t workers = 1, const WorkerOptions& worker = {.mode = WorkerMode::kInterrupt})
+  explicit EngineRig(uint16_t workers = 1, const WorkerOptions& worker = {.mode = WorkerMode::kInterrupt},
+                     const Clock& clock = Clock::Monotonic())
       : pool(PacketPool::Create({.packets = 8192, .huge_pages = HugePages::kOff}).value()),
         engine(Engine::Create({.pool = pool.get(), .workers = workers, .worker = worker, .clock = &clock})
                    .value()) {}
@@ -79,7 +70,6 @@ struct EngineRig {
     }
   }
 
-  ShiftedClock clock;
   std::unique_ptr<PacketPool> pool;
   std::unique_ptr<Engine> engine;
 };

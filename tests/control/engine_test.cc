@@ -54,13 +54,17 @@ TEST_CASE("with one transmit queue for many workers, packets are handed over") {
   CHECK(handed_over > 0);
 }
 
-// A port that takes nothing, and frames for it that are lent: more than anybody holds.
-struct StuckPort : EngineRig {
+struct Stillness {
+  ManualClock clock;
+};
+
+// A port that takes nothing, and frames for it that are lent: more than anybody holds. Time stands still until told.
+struct StuckPort : Stillness, EngineRig {
   static constexpr size_t kFrames = 500;
 
   // The sender's packets come to the second worker. It hands them over to the first, or sends them itself.
   StuckPort(bool hands_over, size_t payload)
-      : EngineRig(2),
+      : EngineRig(2, {.mode = WorkerMode::kInterrupt}, clock),
         stuck(Add("stuck", {.max_tx_queues = hands_over ? uint16_t{1} : uint16_t{2}}, {.tx_ring = 8})),
         sender(Add("sender")),
         frame(UdpFrame(

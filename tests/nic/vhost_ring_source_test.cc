@@ -291,6 +291,23 @@ TEST_CASE(
   CHECK(rig.drops()[DropReason::kNoBuffer] == 2);
 }
 
+TEST_CASE("of a frame that is lent and then dropped nothing counts as lent") {
+  RigOptions options = Kind(AnyKind());
+  options.source.copy_up_to = 500;
+  RingRig rig(options);
+  rig.StartSource();
+  const Bytes malformed = {1, 0, 0, 0, 0, 0, 0xff, 0xff, 16, 0};
+  rig.Offer(Frame(1400), {12}, malformed);
+  rig.Offer(Frame(1400), {12, 700}, malformed);
+  rig.Offer(Frame(1000), {12});
+  Burst burst;
+  const RingTraffic came = rig.source().Receive(burst);
+  CHECK(rig.drops()[DropReason::kMalformed] == 2);
+  CHECK(came.packets == 1);
+  CHECK(came.bytes == 1000);
+  CHECK(came.lent == 1000 - 256);
+}
+
 TEST_CASE("the headers of a frame are copied also where all of it is to be lent") {
   RigOptions options = Kind(AnyKind());
   options.source.copy_up_to = 0;

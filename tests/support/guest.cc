@@ -29,6 +29,8 @@ void SkipUnlessBuilt(const GuestOptions& options) {
   if (!qemu.ok()) SkipTest("no qemu-system-x86_64 (package qemu-system-x86)");
   if (options.libvirt && !RunCommand("command -v libvirtd && command -v virsh").ok())
     SkipTest("no libvirt (packages libvirt-daemon, libvirt-daemon-driver-qemu, libvirt-clients)");
+  if (options.libvirt && !RunCommand("unshare --user --map-user=65534 --pid --fork true").ok())
+    SkipTest("no user namespaces here (sysctl user.max_user_namespaces), in which libvirt runs");
   const CommandResult built =
       RunCommand(absl::StrCat("sh ", kScripts, "build_guest.sh --offline"), nullptr, absl::Minutes(2));
   if (!built.ok()) SkipTest(std::string(absl::StripSuffix(built.output, "\n")));

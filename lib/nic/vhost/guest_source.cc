@@ -111,7 +111,7 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
   Packet** const packets = burst.Extend(batch_.size());
   const size_t n = GetPackets(packets, batch_.size());
   size_t good = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, copied = 0;
   GetNames(SendForFirstLines(n));
   for (size_t i = 0; i < n; ++i) {
     Packet* const packet = packets[i];
@@ -121,6 +121,7 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
     }
     packets[good++] = packet;
     bytes += packet->length();
+    copied += packet->head_length();
   }
   burst.DropBack(batch_.size() - good);
 
@@ -132,7 +133,7 @@ RingTraffic GuestSource::TakeAll(Ring& ring, Burst& burst) {
     Hold(n);
     GiveBackHome(ring);
   }
-  return {.packets = good, .bytes = bytes, .lent = std::exchange(lent_, 0)};
+  return {.packets = good, .bytes = bytes, .lent = bytes - copied};
 }
 
 // Of all frames at once; those behind them the processor sends for by itself. Returns how many of the frames are to be
@@ -189,15 +190,17 @@ inline uint32_t GuestSource::CopiedOf(uint32_t bytes) const {
 
 // Of a frame in one place, what lies behind its head.
 inline void GuestSource::LendRest(Packet& packet, absl::Span<uint8_t> rest, size_t slot) {
-  const auto bytes = static_cast<uint32_t>(rest.size());
-  Packet* const name = names_[names_taken_++];
-  name->Restart(0, 0);
-  name->BorrowBytes(rest.data(), bytes, *loans_, slot);
-  packet.Link(PacketPtr(name));
-  packet.CountLinked(bytes);
   loans_->Lend(slot, 1);
   lending_ = true;
-  lent_ += bytes;
+  LinkLent(packet, names_[names_taken_++], rest, slot);
+  packet.CountLinked(static_cast<uint32_t>(rest.size()));
+}
+
+// Hangs a part of what is lent behind a piece.
+inline void GuestSource::LinkLent(Packet& behind, Packet* name, absl::Span<uint8_t> part, size_t slot) {
+  name->Restart(0, 0);
+  name->BorrowBytes(part.data(), static_cast<uint32_t>(part.size()), *loans_, slot);
+  behind.Link(PacketPtr(name));
 }
 
 // Frames in several pieces.
@@ -219,7 +222,6 @@ bool GuestSource::FillOdd(Packet& packet, size_t i) {
     return Drop(DropReason::kNoBuffer);
   const RawHeader asked(header.data());
   if (shape_.asks && asked.asks() && !TakeInHeader(asked.Unpack(), packet)) return false;
-  lent_ += bytes - copied;
   return true;
 }
 
@@ -251,9 +253,7 @@ bool GuestSource::Borrow(Packet& packet, PieceCursor cursor, uint32_t bytes, siz
   lending_ = true;
   Packet* last = &packet;
   for (size_t i = 0; i < n; ++i) {
-    names[i]->Restart(0, 0);
-    names[i]->BorrowBytes(parts[i].data(), static_cast<uint32_t>(parts[i].size()), *loans_, slot);
-    last->Link(PacketPtr(names[i]));
+    LinkLent(*last, names[i], parts[i], slot);
     last = names[i];
   }
   packet.CountLinked(bytes);

@@ -102,6 +102,7 @@ class GuestSource {
   bool Fill(Packet& packet, size_t i);
   uint32_t CopiedOf(uint32_t bytes) const;
   void LendRest(Packet& packet, absl::Span<uint8_t> rest, size_t slot);
+  void LinkLent(Packet& behind, Packet* name, absl::Span<uint8_t> part, size_t slot);
   bool FillOdd(Packet& packet, size_t i);
   bool TakeInHeader(const VirtioNetHeader& header, Packet& packet);
   bool Drop(DropReason reason);
@@ -131,7 +132,6 @@ class GuestSource {
   bool call_ = false;
   bool armed_ = false;
   bool lending_ = false;  // a chain of the batch at hand was lent
-  uint64_t lent_ = 0;     // bytes of its packets that were
   uint32_t headroom_ = 0;
   uint32_t room_ = 0;        // of a packet behind the headroom
   uint32_t head_bytes_ = 0;  // copied of a frame that is lent
